@@ -1,0 +1,467 @@
+"""The results of one run: ``Batch``, its summary, its report."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+
+from fetchline.errors import BatchFailed, FetchlineError
+from fetchline.interfaces import Verdict
+from fetchline.items import key_of, key_parts
+from fetchline.results import ErrorCode, Failure, Result, Success
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Batch", "Columns", "Finished", "Results", "Summary", "to_result"]
+
+T = TypeVar("T")
+_MISSING: Any = object()
+
+
+class Results(Protocol):
+    """Where a Batch reads from: memory, a store, another machine."""
+
+    def __len__(self) -> int: ...
+
+    def get(self, index: int) -> Result[Any]: ...
+
+
+class Finished(Protocol):
+    """An item that came to its end; the schedule's slot is one."""
+
+    index: int
+    item: Any
+    value: Any
+    fed: float
+    began: float
+    ended: float
+
+    @property
+    def attempts(self) -> int: ...
+
+    @property
+    def verdict(self) -> Verdict | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How values and items of one fetcher are read: its keys, its schema, its name, a way to call it again."""
+
+    fetcher: str = ""
+    key: Callable[[Any], str] | None = None
+    schema: Any = None
+    call: Callable[[Any], Any] | None = None
+
+    def key_of(self, item: Any) -> str:
+        return key_of(item) if self.key is None else self.key(item)
+
+    def empty(self) -> Any:
+        import polars as pl
+
+        return pl.DataFrame(schema=self.schema)
+
+
+def to_result(
+    reading: Reading,
+    index: int,
+    item: Any,
+    value: Any,
+    attempts: int,
+    verdict: Verdict | None,
+    waited_s: float,
+    ran_s: float,
+) -> Result[Any]:
+    """Make the record that users see."""
+    key = reading.key_of(item)
+    if verdict is None:
+        return Success(value, key, index, item, attempts, waited_s, ran_s)
+    if verdict.kind == "no_data":
+        return Success(reading.empty(), key, index, item, attempts, waited_s, ran_s, empty=True)
+    error = value
+    if verdict.kind == "stop" and verdict.code in ("cancelled", "deadline"):
+        why = "the run was stopped" if verdict.code == "cancelled" else "the run's deadline passed"
+        how = f"after {attempts} attempt{'s' * (attempts != 1)}" if attempts else "before it started"
+        error = FetchlineError(f"{why} {how}")
+        error.__cause__ = value
+    return Failure(error, key, index, item, attempts, waited_s, ran_s, verdict.code, reading.call)
+
+
+class Columns:
+    """Results in memory, by column: a record is made only when somebody looks at it.
+
+    Args:
+        items: the input where it is a sequence; None collects the items as they come.
+    """
+
+    __slots__ = ("_items", "_odd", "_own", "_ran", "_values", "_waited", "reading")
+
+    def __init__(self, reading: Reading, items: Sequence[Any] | None = None) -> None:
+        self.reading = reading
+        self._own = items is None
+        self._items: Any = [] if items is None else items
+        self._values: list[Any] = [_MISSING] * len(self._items)
+        self._waited = array("d", bytes(8 * len(self._items)))
+        self._ran = array("d", bytes(8 * len(self._items)))
+        self._odd: dict[int, tuple[int, Verdict | None]] = {}
+
+    def add(self, finished: Iterable[Finished]) -> None:
+        """Take items in any order."""
+        values, waited, ran = self._values, self._waited, self._ran
+        for one in finished:
+            index = one.index
+            while index >= len(values):
+                values.append(_MISSING)
+                waited.append(0.0)
+                ran.append(0.0)
+                self._items.append(None)
+            if self._own:
+                self._items[index] = one.item
+            values[index] = one.value
+            verdict = one.verdict
+            if verdict is not None and verdict.kind == "stop" and one.attempts == 0:
+                self._odd[index] = (0, verdict)
+                continue
+            waited[index] = one.began - one.fed
+            ran[index] = one.ended - one.began
+            attempts = one.attempts
+            if verdict is not None or attempts != 1:
+                self._odd[index] = (attempts, verdict)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, index: int) -> Result[Any]:
+        value = self._values[index]
+        attempts, verdict = self._odd.get(index, (1, None))
+        if value is _MISSING:
+            value, attempts, verdict = None, 0, Verdict("stop", "cancelled")
+        return to_result(
+            self.reading,
+            index,
+            self._items[index],
+            value,
+            attempts,
+            verdict,
+            self._waited[index],
+            self._ran[index],
+        )
+
+
+class _Merged:
+    """Results of which some were replaced by those of a later run."""
+
+    def __init__(self, base: Results, later: Mapping[int, Result[Any]]) -> None:
+        self._base = base
+        self._later = later
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def get(self, index: int) -> Result[Any]:
+        return self._later[index] if index in self._later else self._base.get(index)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        fetcher, executor, concurrency: what ran, where, how wide.
+        total: items taken.
+        succeeded, empty, failed: items by outcome; ``empty`` ones (``NoData``) are among the succeeded.
+        codes: failures by error code.
+        first_keys: the first key of each error code.
+        attempts: calls of the function.
+        wall_s: seconds from start to end.
+        ran_s: seconds attempts ran, all added up.
+        cooled_s: seconds nothing could start because a server asked for a pause.
+        logins, logouts: sessions opened and closed in this process.
+        abandoned: attempts left running past their timeout or past the end of the run.
+        observer_errors: errors of observer plugins, logged and isolated.
+        stopped: why the run ended early, or None.
+        advice: what would make the next run better.
+    """
+
+    fetcher: str = ""
+    executor: str = ""
+    concurrency: int = 1
+    total: int = 0
+    succeeded: int = 0
+    empty: int = 0
+    failed: int = 0
+    codes: Counter[ErrorCode] = field(default_factory=Counter)
+    first_keys: dict[ErrorCode, str] = field(default_factory=dict)
+    attempts: int = 0
+    wall_s: float = 0.0
+    ran_s: float = 0.0
+    cooled_s: float = 0.0
+    logins: int = 0
+    logouts: int = 0
+    abandoned: int = 0
+    observer_errors: int = 0
+    stopped: str | None = None
+
+    @property
+    def advice(self) -> list[str]:
+        out = []
+        if self.cooled_s > 0.1 * self.wall_s and self.cooled_s > 1:
+            out.append(
+                f"the server's own limit held the run back for {self.cooled_s:.1f} s: a pace= just below it "
+                "avoids the refusals"
+            )
+        if self.abandoned:
+            out.append(
+                f"{self.abandoned} attempts are stuck and hold their threads: give the client a timeout of its own"
+            )
+        busy = self.ran_s / (self.wall_s * self.concurrency) if self.wall_s else 0.0
+        if busy > 0.9 and self.wall_s > 5 and self.executor in ("thread", "asyncio"):
+            out.append("every worker was busy all the time: a higher concurrency may be faster")
+        return out
+
+    @property
+    def failures_by_code(self) -> str:
+        return ", ".join(
+            f"{count} {code} (first: {self.first_keys[code]!r})" for code, count in self.codes.most_common()
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.fetcher}: {self.total:,} items in {self.wall_s:.2f} s on {self.executor} x {self.concurrency}",
+            f"  succeeded {self.succeeded:,}" + (f", {self.empty:,} of them empty" if self.empty else ""),
+        ]
+        if self.failed:
+            lines.append(f"  failed    {self.failed:,}: {self.failures_by_code}")
+        again = self.attempts - self.total
+        lines.append(
+            f"  attempts  {self.attempts:,}" + (f", {again:,} more than one each" if again > 0 else "")
+            + f"; {self.ran_s:.2f} s added up"
+        )  # fmt: skip
+        if self.cooled_s:
+            lines.append(f"  cooldown  {self.cooled_s:.2f} s, as the server asked")
+        if self.logins:
+            lines.append(f"  sessions  {self.logins} opened, {self.logouts} closed")
+        if self.stopped:
+            lines.append(f"  stopped   {self.stopped}")
+        lines.extend(f"  advice    {line}" for line in self.advice)
+        return "\n".join(lines)
+
+
+class Batch(Sequence[Result[T]], Generic[T]):
+    """The results of one run, one for each item taken, in input order.
+
+    A sequence of ``Result``: ``batch[0]``, ``len(batch)``, iteration and slices (lists) work as on a list.
+
+    Attributes:
+        summary: counts, times, advice.
+        complete: False if the run was stopped before its end.
+
+    >>> import fetchline as fl
+    >>> def double(n: int) -> dict:
+    ...     return {"twice": [2 * n]}
+    >>> batch = fl.run(double, [1, 2], progress=None)
+    >>> batch.frame()["twice"].to_list(), batch.n_failed
+    ([2, 4], 0)
+    """
+
+    __slots__ = ("_again", "_reading", "_results", "complete", "summary")
+
+    def __init__(
+        self,
+        results: Results,
+        *,
+        reading: Reading,
+        summary: Summary,
+        complete: bool = True,
+        again: Callable[[list[Any]], Batch[Any]] | None = None,
+    ) -> None:
+        self._results = results
+        self._reading = reading
+        self._again = again
+        self.summary = summary
+        self.complete = complete
+
+    def get(self, index: int) -> Result[T]:
+        """The result at ``index``, from 0."""
+        return self._results.get(index)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    @overload
+    def __getitem__(self, index: int) -> Result[T]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Result[T]]: ...
+    def __getitem__(self, index: int | slice) -> Result[T] | list[Result[T]]:
+        if isinstance(index, slice):
+            return [self._results.get(i) for i in range(*index.indices(len(self)))]
+        size = len(self)
+        if not -size <= index < size:
+            raise IndexError(f"index {index} is outside a batch of {size} results")
+        return self._results.get(index % size)
+
+    def __iter__(self) -> Iterator[Result[T]]:
+        for index in range(len(self)):
+            yield self._results.get(index)
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    @property
+    def successes(self) -> list[Success[T]]:
+        """Every Success, in input order."""
+        return [result for result in self if isinstance(result, Success)]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Every Failure, in input order."""
+        return [result for result in self if isinstance(result, Failure)]
+
+    @property
+    def values(self) -> list[T]:
+        """The values of the successes, in input order."""
+        return [result.value for result in self if isinstance(result, Success)]
+
+    @property
+    def n_succeeded(self) -> int:
+        return self.summary.succeeded
+
+    @property
+    def n_failed(self) -> int:
+        return self.summary.failed
+
+    def frame(self, key: str | tuple[str, ...] | None = "key") -> pl.DataFrame:
+        """Join the values of the successes to one frame, in input order.
+
+        Args:
+            key: the name of the String column that says which item a row came from, put first; None leaves
+                it out; a tuple of names takes the keyword arguments of ``grid`` items apart.
+
+        Raises:
+            BatchFailed: there were items and none succeeded.
+            TypeError: a value is no frame and no rows; key and type are named.
+            ValueError: frames do not fit together, or the key column's name is taken.
+        """
+        from fetchline import frames
+
+        successes = [result for result in self if isinstance(result, Success) and not result.empty]
+        if len(self) and not self.n_succeeded:
+            raise BatchFailed(f"none of {len(self)} items succeeded: {self.summary.failures_by_code}", self)
+        parts = [key_parts(result.item, key) for result in successes] if isinstance(key, tuple) else None
+        return frames.join(
+            [result.value for result in successes],
+            [result.key for result in successes],
+            key=key,
+            parts=parts,
+            schema=self._reading.schema,
+        )
+
+    def report(self) -> pl.DataFrame:
+        """One row for each item.
+
+        Columns: ``key``, ``status`` (success, empty, failure), ``attempts``, ``waited_s``, ``ran_s`` (of the
+        last attempt), ``rows`` (of a frame), ``error_code``, ``error``.
+        """
+        import polars as pl
+
+        rows = [
+            (
+                result.key,
+                result.status,
+                result.attempts,
+                result.waited_s,
+                result.ran_s,
+                result.value.height
+                if isinstance(result, Success) and hasattr(result.value, "height")
+                else None,
+                result.error_code if isinstance(result, Failure) else None,
+                result.message if isinstance(result, Failure) else None,
+            )
+            for result in self
+        ]
+        schema = {
+            "key": pl.String,
+            "status": pl.String,
+            "attempts": pl.Int64,
+            "waited_s": pl.Float64,
+            "ran_s": pl.Float64,
+            "rows": pl.Int64,
+            "error_code": pl.String,
+            "error": pl.String,
+        }
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def raise_for_failures(self) -> None:
+        """Raise an ``ExceptionGroup`` of every failure's error, each with a note naming its key; or nothing.
+
+        Raises:
+            ExceptionGroup: at least one item failed.
+        """
+        errors = []
+        for failure in self.failures:
+            note = f"item {failure.index}, key {failure.key!r}, {failure.error_code}"
+            if note not in getattr(failure.error, "__notes__", ()):
+                failure.error.add_note(note)
+            errors.append(failure.error)
+        if errors:
+            raise BaseExceptionGroup(f"{len(errors)} of {len(self)} items failed", errors)
+
+    def retry_failed(self) -> Batch[T]:
+        """Run the failed items once more, with the options of the first run, and merge.
+
+        Returns:
+            A batch of the same length: new results where there was a failure, the old ones elsewhere.
+        """
+        if self._again is None:
+            raise RuntimeError("this batch did not come from a run, so nothing can be run again")
+        indexes = [failure.index for failure in self.failures]
+        if not indexes:
+            return self
+        later = self._again([self.get(index).item for index in indexes])
+        merged: dict[int, Result[T]] = {}
+        for index, result in zip(indexes, later, strict=False):
+            result.index = index
+            merged[index] = result
+        results = _Merged(self._results, merged)
+        summary = later.summary
+        summary.total = len(self)
+        summary.succeeded += self.n_succeeded
+        summary.empty += self.summary.empty
+        summary.attempts += self.summary.attempts
+        summary.wall_s += self.summary.wall_s
+        summary.ran_s += self.summary.ran_s
+        return Batch(
+            results, reading=self._reading, summary=summary, complete=later.complete, again=self._again
+        )
+
+    # -- looking --------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        state = "" if self.complete else ", stopped early"
+        codes = f": {self.summary.failures_by_code}" if self.n_failed else ""
+        return (
+            f"<Batch {self._reading.fetcher}: {self.n_succeeded} of {len(self)} succeeded, "
+            f"{self.n_failed} failed{codes}{state}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        summary = self.summary
+        head = (
+            f"<b>{escape(self._reading.fetcher)}</b>: {self.n_succeeded:,} of {len(self):,} succeeded, "
+            f"{self.n_failed:,} failed, {summary.wall_s:.2f} s on {escape(summary.executor)} "
+            f"&times; {summary.concurrency}{'' if self.complete else ', stopped early'}"
+        )
+        rows = "".join(
+            f"<tr><td>{escape(f.key)}</td><td>{f.error_code}</td><td>{f.attempts}</td>"
+            f"<td>{escape(f.message[:200])}</td></tr>"
+            for f in self.failures[:10]
+        )
+        if not rows:
+            return f"<div>{head}</div>"
+        more = f"<div>and {self.n_failed - 10:,} more failures</div>" if self.n_failed > 10 else ""
+        header = "<tr><th>key</th><th>code</th><th>attempts</th><th>error</th></tr>"
+        return f"<div>{head}</div><table>{header}{rows}</table>{more}"

@@ -1,0 +1,135 @@
+"""The thread executor: daemon threads that pull attempts from a run, or take submitted futures."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any
+
+from fetchline.hookspecs import hookimpl
+from fetchline.interfaces import ExecutorSpec, Source, Worker
+
+__all__ = ["ThreadPool"]
+
+_numbers = itertools.count(1)
+_Task = Callable[[Worker], None]
+
+
+class ThreadPool(Executor):
+    """Threads that never keep the interpreter from exiting, and can be replaced while stuck.
+
+    An honest ``concurrent.futures.Executor``; ``work`` sets its threads to a run.
+
+    Args:
+        max_workers: threads at the most; they are started on demand.
+
+    >>> with ThreadPool(max_workers=2) as pool:
+    ...     list(pool.map(abs, [-1, -2]))
+    [1, 2]
+    """
+
+    def __init__(self, max_workers: int = 10) -> None:
+        if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
+            raise ValueError(f"max_workers must be a whole number of at least 1, not {max_workers!r}")
+        self.max_workers = max_workers
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: dict[threading.Thread, _Task | None] = {}
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        context = copy_context()
+
+        def task(_: Worker) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(context.run(fn, *args, **kwargs))
+            except BaseException as error:  # a future carries whatever was raised
+                future.set_exception(error)
+
+        task.future = future  # type: ignore[attr-defined]  # for shutdown(cancel_futures=True)
+        self._add(task)
+        return future
+
+    def work(self, source: Source, workers: int) -> None:
+        for _ in range(workers):
+            self._add(source.serve)
+
+    def _add(self, task: _Task) -> None:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this thread pool has been shut down")
+            self._tasks.put(task)
+            if self._idle > 0:
+                self._idle -= 1
+                return
+            if len(self._threads) >= self.max_workers:
+                return
+            thread = self._new_thread(None)
+        thread.start()
+
+    def _new_thread(self, first: _Task | None) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._main, args=(first,), name=f"fetchline-thread-{next(_numbers)}", daemon=True
+        )
+        self._threads[thread] = None
+        return thread
+
+    def _new_worker(self, replace: Callable[[], None]) -> Worker:
+        return Worker(replace)
+
+    def _main(self, task: _Task | None) -> None:
+        me = threading.current_thread()
+        with self._new_worker(lambda: self._replace(me)) as worker:
+            task = task or self._tasks.get()
+            while task is not None:
+                self._threads[me] = task
+                task(worker)
+                with self._lock:
+                    if me not in self._threads:
+                        return
+                    self._threads[me] = task = None
+                    self._idle += 1
+                task = self._tasks.get()
+        with self._lock:
+            self._threads.pop(me, None)
+
+    def _replace(self, stuck: threading.Thread) -> None:
+        """Put a new thread in the place of a stuck one, at the same task."""
+        with self._lock:
+            if stuck not in self._threads:
+                return
+            thread = self._new_thread(self._threads.pop(stuck))
+        thread.start()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        with self._lock:
+            first, self._closed = not self._closed, True
+            threads = list(self._threads)
+            if first:
+                if cancel_futures:
+                    self._cancel_queued()
+                for _ in threads:
+                    self._tasks.put(None)
+        if wait:
+            for thread in threads:
+                if thread is not threading.current_thread():
+                    thread.join()
+
+    def _cancel_queued(self) -> None:
+        while not self._tasks.empty():
+            future = getattr(self._tasks.get(), "future", None)
+            if future is not None:
+                future.cancel()
+
+
+@hookimpl
+def fetchline_register_executors() -> Sequence[ExecutorSpec]:
+    return [ExecutorSpec(name="thread", factory=ThreadPool, summary="threads of this process")]

@@ -1,0 +1,247 @@
+"""What the host does with every finished item: count, keep, tell, show."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fetchline.batch import Batch, Columns, Reading, Summary, to_result
+from fetchline.catalog import catalog
+from fetchline.core.slots import DONE, Slot
+from fetchline.interfaces import Progress, ProgressBackend, Use
+from fetchline.results import Failure, Result
+from fetchline.worker.sessions import counts
+
+if TYPE_CHECKING:
+    from fetchline.run import _Run
+
+__all__ = ["Collector"]
+
+_log = logging.getLogger("fetchline")
+
+
+class Collector:
+    """Takes settled slots on the host, in completion order; ``raised`` is what ``on_error="raise"`` met."""
+
+    def __init__(self, run: _Run, items: Sequence[Any] | None) -> None:
+        self._run = run
+        config = run.config
+        self.reading = Reading(
+            fetcher=run.fetcher.name,
+            key=run.key,
+            schema=run.fetcher.policies.schema,
+            call=_caller(run),
+        )
+        self._columns = None if run.emits else Columns(self.reading, items)
+        self._observers = catalog().observers(config.plugins) if config.plugins else None
+        self.wants_attempts = self._observers is not None and self._observers.wants_attempts
+        self.summary = Summary(
+            fetcher=run.fetcher.name, executor=run.crew.name, concurrency=run.crew.concurrency
+        )
+        self.progress = Progress(total=run.total)
+        self._display: ProgressBackend | None = _display(config.progress)
+        self._on_progress = config.on_progress
+        self._stop_on_failure = config.on_error == "raise"
+        self.raised: Failure | None = None
+        self.cancelled = False
+        self._started = 0.0
+        self._shown = 0.0
+
+    # -- the run --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+        self._before = (counts.opened, counts.closed)
+        info = self._run.info
+        _log.info(
+            "run %s of %r starts: %s items on %s x %d",
+            info.id,
+            info.fetcher,
+            "?" if info.total is None else info.total,
+            info.executor,
+            info.concurrency,
+        )
+        if self._observers is not None:
+            self._observers.run_started(info)
+        if self._display is not None:
+            self._display.start(info.total, info.fetcher)
+
+    def take(self, settled: list[Slot]) -> None:
+        """Keep slots."""
+        if self._columns is not None:
+            self._columns.add(settled)
+        summary = self.summary
+        summary.total += len(settled)
+        ran = 0.0
+        troubled = 0
+        for slot in settled:
+            if slot.troubles is None:
+                ran += slot.ended - slot.began
+            else:
+                troubled += 1
+                self._take_troubled(slot)
+        plain = len(settled) - troubled
+        summary.succeeded += plain
+        summary.attempts += plain
+        summary.ran_s += ran
+        if self._on_progress is not None or (self._observers is not None and self._observers.wants_items):
+            self._tell(settled)
+        else:
+            self.progress.done += len(settled)
+        if self.wants_attempts:
+            self._tell_attempts()
+
+    def _take_troubled(self, slot: Slot) -> None:
+        summary, verdict = self.summary, slot.verdict
+        summary.attempts += slot.attempts
+        if slot.attempts:
+            summary.ran_s += max(0.0, slot.ended - slot.began)
+        if slot.state == DONE:
+            summary.succeeded += 1
+            summary.empty += verdict is not None
+            return
+        assert verdict is not None
+        summary.failed += 1
+        self.progress.failed += 1
+        if verdict.code not in summary.codes:
+            summary.first_keys[verdict.code] = self.reading.key_of(slot.item)
+        summary.codes[verdict.code] += 1
+        if self._stop_on_failure and self.raised is None and verdict.code not in ("cancelled", "deadline"):
+            result = self.record(slot)
+            assert isinstance(result, Failure)
+            self.raised = result
+
+    def _tell(self, settled: list[Slot]) -> None:
+        for slot in settled:
+            self.progress.done += 1
+            if self._observers is not None and self._observers.wants_items:
+                self._observers.item_finished(self._run.info, self.record(slot))
+            if self._on_progress is not None:
+                self._on_progress(self.progress.done, self.progress.total)
+
+    def _tell_attempts(self) -> None:
+        assert self._observers is not None
+        attempts = self._run.source.attempts
+        while attempts:
+            self._observers.attempt_finished(self._run.info, attempts.popleft())
+
+    @property
+    def tick(self) -> Callable[[], None] | None:
+        """What the host calls a few times a second; None where nobody looks."""
+        return None if self._display is None and not self._run.feeder else self._tick
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._shown < 0.05:
+            return
+        self._shown = now
+        self.look(now)
+        if self._display is not None:
+            self._display.update(self.progress)
+
+    def look(self, now: float) -> Progress:
+        """Bring the progress up to date."""
+        schedule, progress = self._run.schedule, self.progress
+        if progress.total is None and schedule.closed:
+            progress.total = schedule.fed
+        progress.running = schedule.running
+        progress.retrying = schedule.held
+        progress.waiting = schedule.waiting
+        elapsed = now - self._started
+        progress.rate = progress.done / elapsed if elapsed > 0 else 0.0
+        if progress.total is not None and progress.rate > 0:
+            progress.eta_s = (progress.total - progress.done) / progress.rate
+        return progress
+
+    def finish(self) -> None:
+        """The run has ended, in whatever way."""
+        now = time.monotonic()
+        summary, run = self.summary, self._run
+        summary.wall_s = now - self._started
+        summary.cooled_s = run.schedule.cooled_s
+        summary.logins = counts.opened - self._before[0]
+        summary.logouts = counts.closed - self._before[1]
+        summary.abandoned = run.source.abandoned
+        summary.stopped = run.schedule.stopping
+        if self.wants_attempts:
+            self._tell_attempts()
+        if self._display is not None:
+            self._display.update(self.look(now))
+            self._display.close()
+        if self._observers is not None:
+            self._observers.run_finished(run.info, summary)
+            summary.observer_errors = self._observers.errors
+        if summary.failed:
+            _log.warning(
+                "run %s of %r: %d of %d items failed: %s",
+                run.info.id,
+                summary.fetcher,
+                summary.failed,
+                summary.total,
+                summary.failures_by_code,
+            )
+        _log.info("run %s of %r ended after %.3f s", run.info.id, summary.fetcher, summary.wall_s)
+
+    # -- what comes of it -----------------------------------------------------------------------------------
+
+    def record(self, slot: Slot) -> Result[Any]:
+        """Make the record of one slot that users see."""
+        began = slot.began if slot.attempts else slot.fed
+        return to_result(
+            self.reading,
+            slot.index,
+            slot.item,
+            slot.value,
+            slot.attempts,
+            slot.verdict,
+            began - slot.fed,
+            slot.ended - began if slot.attempts else 0.0,
+        )
+
+    def batch(self, again: Callable[[list[Any]], Batch[Any]]) -> Batch[Any]:
+        columns = self._columns if self._columns is not None else Columns(self.reading, ())
+        return Batch(
+            columns,
+            reading=self.reading,
+            summary=self.summary,
+            complete=self._run.schedule.stopping is None and (
+                self._run.intake is None or self._run.intake.error is None
+            ),
+            again=again,
+        )  # fmt: skip
+
+
+def _caller(run: _Run) -> Callable[[Any], Any]:
+    """What ``failure.rerun()`` calls: one plain call, in the caller's thread."""
+    fetcher, params = run.fetcher, dict(run.config.params or {})
+
+    def call(item: Any) -> Any:
+        from fetchline.items import Args
+
+        once = fetcher.replace(retry=None)
+        if isinstance(item, Args):
+            return once(*item.args, **{**params, **item.kwargs})
+        return once(item, **params)
+
+    return call
+
+
+def _display(progress: Any) -> ProgressBackend | None:
+    if progress is None or progress is False or progress == "none":
+        return None
+    if progress is True:
+        progress = "auto"
+    if isinstance(progress, str):
+        progress = Use(progress)
+    if isinstance(progress, Use):
+        return catalog().progress(progress.name).factory(**progress.options)
+    if isinstance(progress, type):
+        progress = progress()
+    if not isinstance(progress, ProgressBackend):
+        raise TypeError(
+            "progress must be a name, fetchline.use(name, ...), None, or an object with start, update and "
+            f"close, not {progress!r}"
+        )
+    return progress

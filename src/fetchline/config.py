@@ -1,0 +1,204 @@
+"""Options of a run: ``BatchConfig``, and where a value comes from when the call does not give it.
+
+Precedence: call keyword > ``config=`` > environment (``FETCHLINE_EXECUTOR`` ...) > ``[tool.fetchline]`` in
+pyproject.toml or fetchline.toml > default.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fetchline.retry import check_count, check_seconds
+
+if TYPE_CHECKING:
+    from fetchline.registry import Registry
+
+__all__ = ["BatchConfig", "resolve", "settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchConfig:
+    """How a batch is run; the fields are the keywords of ``fetchline.run``, and None is "not said".
+
+    Args:
+        executor: a name, ``fetchline.use(name, ...)``, an executor object, or a factory of one.
+        executor_factory: the same as ``executor``, under the name some users know.
+        workers: threads, processes or cluster slots; ``max_workers`` is the same.
+        concurrency: attempts in flight, at the most.
+        params: keyword arguments that are the same for every item.
+        on_error: ``"collect"`` keeps failures as results; ``"raise"`` stops at the first completed one.
+        progress: a name, ``fetchline.use(name, ...)``, a backend object, None, False or ``"none"``.
+        on_progress: called as ``on_progress(done, total)`` for each item that finishes here.
+        key: gives the key of an item.
+        window: items past the last one handed out, at the most (streams).
+        deadline: seconds the whole run may take; the rest are failures then.
+        plugins: names of observer and middleware plugins that act on this run.
+        registry: where names are looked up instead of the default registry.
+
+    >>> BatchConfig.thread(workers=4).workers
+    4
+    """
+
+    executor: Any = None
+    executor_factory: Callable[..., Any] | None = None
+    workers: int | None = None
+    max_workers: int | None = None
+    concurrency: int | None = None
+    params: Mapping[str, Any] | None = None
+    on_error: Literal["collect", "raise"] | None = None
+    progress: Any = "unset"
+    on_progress: Callable[[int, int | None], object] | None = None
+    key: Callable[[Any], str] | None = None
+    window: int | None = None
+    deadline: float | None = None
+    plugins: Sequence[Any] | None = None
+    registry: Registry | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "max_workers", "concurrency", "window"):
+            value = getattr(self, name)
+            if value is not None:
+                check_count(name, value)
+        if self.deadline is not None:
+            object.__setattr__(self, "deadline", check_seconds("deadline", self.deadline))
+        if self.on_error not in (None, "collect", "raise"):
+            raise ValueError(f'on_error must be "collect" or "raise", not {self.on_error!r}')
+        if self.params is not None and not isinstance(self.params, Mapping):
+            raise TypeError(f"params must map parameter names to values, not {self.params!r}")
+        for name in ("key", "on_progress", "executor_factory"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"{name} must be a function, not {value!r}")
+        for one, other in (("workers", "max_workers"), ("executor", "executor_factory")):
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise ValueError(f"{one} and {other} are the same thing: give one of them")
+        if isinstance(self.plugins, str):
+            raise TypeError(f"plugins must be a list of names: [{self.plugins!r}]")
+
+    @classmethod
+    def serial(cls, **options: Any) -> BatchConfig:
+        """Everything in the caller's thread."""
+        return cls(executor="serial", **options)
+
+    @classmethod
+    def thread(cls, workers: int | None = None, **options: Any) -> BatchConfig:
+        """Threads, 10 unless said otherwise."""
+        return cls(executor="thread", workers=workers, **options)
+
+    @classmethod
+    def process(cls, workers: int | None = None, **options: Any) -> BatchConfig:
+        """Processes, one for each usable CPU unless said otherwise."""
+        return cls(executor="process", workers=workers, **options)
+
+    @classmethod
+    def asyncio(cls, concurrency: int | None = None, **options: Any) -> BatchConfig:
+        """Coroutines on one event loop, 10 at once unless said otherwise."""
+        return cls(executor="asyncio", concurrency=concurrency, **options)
+
+    @classmethod
+    def of(cls, executor: Any, workers: int | None = None, **options: Any) -> BatchConfig:
+        """An executor of any name, such as ``"ray"``."""
+        return cls(executor=executor, workers=workers, **options)
+
+
+_FIELDS = {one.name: one.default for one in fields(BatchConfig)}
+_TEXT = ("executor", "on_error", "progress")
+_NUMBERS = ("workers", "concurrency", "window")
+
+
+def resolve(
+    options: Mapping[str, Any], config: BatchConfig | None, defaults: Mapping[str, Any]
+) -> BatchConfig:
+    """Find each option's value, by precedence.
+
+    Raises:
+        TypeError: an option does not exist; the near ones are named.
+    """
+    for name in options:
+        if name not in _FIELDS:
+            import difflib
+
+            near = difflib.get_close_matches(name, [*_FIELDS, "config"], n=1)
+            raise TypeError(
+                f"run has no option {name!r}"
+                + (f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(_FIELDS)}")
+                + (" A fetcher's policies change by fetcher.replace(...)." if name in _POLICIES else "")
+            )
+    if config is not None and not isinstance(config, BatchConfig):
+        raise TypeError(f"config must be a BatchConfig, not {config!r}")
+    said = dict(options)
+    for low, high in (("max_workers", "workers"), ("executor_factory", "executor")):
+        if said.get(low) is not None and said.get(high) is None:
+            said[high] = said.pop(low)
+    if config is not None:
+        for name, default in _FIELDS.items():
+            value = getattr(config, name)
+            if value != default:
+                name = {"max_workers": "workers", "executor_factory": "executor"}.get(name, name)
+                said.setdefault(name, value)
+    if "executor" not in said and "workers" not in said and "concurrency" not in said:
+        for name in ("executor", "workers", "concurrency"):
+            if name in settings():
+                said[name] = settings()[name]
+    for name, value in {
+        **defaults,
+        **{n: v for n, v in settings().items() if n not in ("executor", "workers", "concurrency", "apps")},
+    }.items():
+        if said.get(name, _FIELDS[name]) == _FIELDS[name]:
+            said[name] = value
+    return BatchConfig(**said)
+
+
+_POLICIES = ("retry", "session", "timeout", "pace", "schema", "idempotent")
+
+
+def settings() -> Mapping[str, Any]:
+    """What the environment and the project file say, the environment first."""
+    out: dict[str, Any] = dict(_project(Path.cwd()))
+    for name in (*_TEXT, *_NUMBERS, "plugins", "apps"):
+        text = os.environ.get(f"FETCHLINE_{name.upper()}")
+        if text:
+            out[name] = _typed(name, text)
+    return out
+
+
+def _typed(name: str, text: str) -> Any:
+    if name in _NUMBERS:
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(f"FETCHLINE_{name.upper()} must be a whole number, not {text!r}") from None
+    if name in ("plugins", "apps"):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _project(folder: Path) -> Mapping[str, Any]:
+    for directory in (folder, *folder.parents):
+        for name in ("fetchline.toml", "pyproject.toml"):
+            path = directory / name
+            try:
+                stamp = path.stat().st_mtime_ns
+            except OSError:
+                continue
+            return _read(path, stamp)
+    return {}
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, stamp: int) -> Mapping[str, Any]:
+    import tomllib
+
+    with path.open("rb") as file:
+        content = tomllib.load(file)
+    table = content if path.name == "fetchline.toml" else content.get("tool", {}).get("fetchline", {})
+    known = {*_TEXT, *_NUMBERS, "plugins", "apps"}
+    for name in table:
+        if name not in known:
+            raise ValueError(f"{path}: fetchline has no setting {name!r}; it has {', '.join(sorted(known))}")
+    return dict(table)

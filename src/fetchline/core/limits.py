@@ -1,0 +1,67 @@
+"""Limits on starting: evenly spaced rates, sliding counts, and the cooldown a server asked for.
+
+The spacing is GCRA, the generic cell rate algorithm (ATM Forum TM 4.0, appendix A; the same as a leaky bucket
+as a meter), with a burst of one: a start is due one interval after the one before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+__all__ = ["Rate", "StartGate"]
+
+
+class Rate:
+    """At most ``count`` starts in any ``period`` seconds."""
+
+    __slots__ = ("_starts", "count", "period")
+
+    def __init__(self, count: int, period: float) -> None:
+        self.count = count
+        self.period = period
+        self._starts: deque[float] = deque(maxlen=count)
+
+    def due(self, now: float) -> float:
+        """When the next start is allowed, at the earliest ``now``."""
+        if len(self._starts) < self.count:
+            return now
+        return max(now, self._starts[0] + self.period)
+
+    def started(self, now: float) -> None:
+        self._starts.append(now)
+
+
+class StartGate:
+    """Whether something may start now, and if not, when.
+
+    The shortest rate is spaced evenly; longer ones are counted in sliding windows.
+    """
+
+    __slots__ = ("_interval", "_next", "_rates", "cool_until")
+
+    def __init__(self, rates: Sequence[tuple[int, float]] = ()) -> None:
+        ordered = sorted(rates, key=lambda rate: rate[1])
+        self._interval = ordered[0][1] / ordered[0][0] if ordered else 0.0
+        self._rates = [Rate(count, period) for count, period in ordered]
+        self._next = float("-inf")
+        self.cool_until = float("-inf")
+
+    def due(self, now: float) -> float:
+        """When the next start is allowed; ``now`` if it is now."""
+        due = max(now, self.cool_until, self._next)
+        for rate in self._rates:
+            due = max(due, rate.due(now))
+        return due
+
+    def started(self, now: float) -> None:
+        if self._interval:
+            # A start that a timer brought late keeps its place, or the rate drifts below what was asked.
+            late = now - self._next
+            self._next = (self._next if late < self._interval else now) + self._interval
+        for rate in self._rates:
+            rate.started(now)
+
+    def cool_down(self, until: float) -> None:
+        """Start nothing before ``until``; a shorter cooldown never ends a longer one."""
+        self.cool_until = max(self.cool_until, until)

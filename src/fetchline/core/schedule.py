@@ -1,0 +1,433 @@
+"""The schedule of one run: which item may start now, what waits, what is done, in which order it leaves.
+
+House rules:
+
+- Nothing here reads a clock, blocks, or calls what it is given. Times are seconds of one monotonic clock.
+- Every slot fed is finished exactly once; ``drain`` gives it in the order of completion, ``heads`` in the
+  order of the input.
+- Not thread-safe: the driver holds one lock round every call.
+- A slot in flight belongs to the token it was leased with. ``succeed``, ``fail`` and ``crashed`` with any
+  other token are late answers: they answer False and change nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from fetchline.core.limits import StartGate
+from fetchline.core.slots import DONE, FAILED, HELD, READY, RUNNING, Slot, Troubles
+from fetchline.core.waits import Waits
+from fetchline.interfaces import Verdict
+from fetchline.results import ErrorCode
+
+__all__ = ["NEVER", "Limits", "Schedule"]
+
+NEVER = float("inf")
+_BACKLOG_BITE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a schedule keeps to.
+
+    Attributes:
+        concurrency: attempts in flight, at the most.
+        window: items between the input and the one last released, at the most.
+        retry: charged attempts an item may have.
+        max_crashes: attempts that may take a worker down with them.
+        patience: seconds an item may be held back uncharged.
+        timeout: seconds an attempt may run; None is no limit, or the driver's own affair.
+        fail_fast: the first failure stops the run.
+        rates: ``(count, period)`` pairs: starts in any period of so many seconds.
+    """
+
+    concurrency: int
+    window: int = 1024
+    retry: int = 1
+    max_crashes: int = 3
+    patience: float = 300.0
+    timeout: float | None = None
+    fail_fast: bool = False
+    rates: tuple[tuple[int, float], ...] = ()
+
+
+class Schedule:
+    """Decides what starts when; see the module's house rules.
+
+    Args:
+        limits: what to keep to.
+        ordered: keep the line of the input order, for ``heads``.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_backlog_at",
+        "_clock",
+        "_closed",
+        "_done",
+        "_fed",
+        "_gate",
+        "_line",
+        "_ready",
+        "_released",
+        "_settled",
+        "_token",
+        "_waits",
+        "concurrency",
+        "cooled_s",
+        "limits",
+        "running",
+        "stopping",
+    )
+
+    def __init__(self, limits: Limits, *, ordered: bool = False) -> None:
+        self.limits = limits
+        self.concurrency = limits.concurrency
+        self.running = 0
+        self.stopping: ErrorCode | None = None
+        self.cooled_s = 0.0
+        self._gate = StartGate(limits.rates) if limits.rates else None
+        self._ready: deque[Slot] = deque()
+        self._waits: Waits[Slot] = Waits()
+        self._line: deque[Slot] | None = deque() if ordered else None
+        self._done: deque[Slot] = deque()
+        self._clock: deque[tuple[float, Slot, int]] = deque()
+        self._backlog: Sequence[Any] = ()
+        self._backlog_at = 0
+        self._closed = False
+        self._fed = 0
+        self._settled = 0
+        self._released = 0
+        self._token = 0
+
+    # -- the input ------------------------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """How many items are welcome now."""
+        return self.limits.window - (self._fed - self._released)
+
+    def feed(self, items: Iterable[Any], now: float) -> None:
+        """Take items in; more than ``room`` is allowed, and counted."""
+        index = self._fed
+        slots = [Slot(index + offset, item, now) for offset, item in enumerate(items)]
+        self._fed = index + len(slots)
+        if self._line is not None:
+            self._line.extend(slots)
+        if self.stopping is None:
+            self._ready.extend(slots)
+        else:
+            for slot in slots:
+                self._cancel(slot)
+
+    def feed_from(self, backlog: Sequence[Any]) -> None:
+        """Take a whole list, tuple or range as the input: slots are made of it as room allows."""
+        self._backlog = backlog
+        self._closed = True
+
+    def close_input(self) -> None:
+        """No more items will come."""
+        self._closed = True
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    # -- starting -------------------------------------------------------------------------------------------
+
+    def lease(self, now: float) -> Slot | None:
+        """Give out the next slot to attempt, or None if nothing may start now."""
+        if self.running >= self.concurrency or self.stopping is not None:
+            return None
+        if self._waits.when <= now:
+            # Slots whose wait is over go before slots that never started: they are older.
+            self._ready.extendleft(reversed(self._waits.due(now)))
+        if not self._ready and not self._bite(now):
+            return None
+        if self._gate is not None:
+            if self._gate.due(now) > now:
+                return None
+            self._gate.started(now)
+        slot = self._ready.popleft()
+        slot.state = RUNNING
+        self._token = slot.token = self._token + 1
+        slot.began = now
+        self.running += 1
+        if self.limits.timeout is not None:
+            clock = self._clock
+            clock.append((now + self.limits.timeout, slot, slot.token))
+            while clock[0][1].token != clock[0][2]:
+                clock.popleft()
+        return slot
+
+    def lease_more(self, now: float, count: int) -> list[Slot]:
+        """Give out up to ``count`` further slots that share one unit of concurrency with a lease: a chunk.
+
+        Only first attempts travel together, and never under a pace: those are started one by one.
+        """
+        slots: list[Slot] = []
+        if self._gate is not None or self.stopping is not None:
+            return slots
+        # They hold no unit of their own: whoever finishes the chunk's last slot gives the one unit back.
+        while len(slots) < count and (self._ready or self._bite(now)) and self._ready[0].troubles is None:
+            slot = self._ready.popleft()
+            slot.state = RUNNING
+            self._token = slot.token = self._token + 1
+            slot.began = now
+            slots.append(slot)
+        return slots
+
+    def _bite(self, now: float) -> bool:
+        """Make slots of the backlog; whether there are any."""
+        size = min(_BACKLOG_BITE, self.room(), len(self._backlog) - self._backlog_at)
+        if size <= 0:
+            return False
+        self.feed(self._backlog[self._backlog_at : self._backlog_at + size], now)
+        self._backlog_at += size
+        return True
+
+    def give_back(self, slots: Iterable[Slot], units: int = 1, *, alone: bool = False) -> None:
+        """Return leased slots that never started, or whose answers were lost: uncharged, first in line.
+
+        ``alone``: they shall not travel in a chunk again; one of them may have brought a worker down.
+        """
+        back = list(slots)
+        for slot in back:
+            slot.state = READY
+            slot.token = 0
+            if alone and slot.troubles is None:
+                slot.troubles = Troubles()
+        self.running -= units
+        if self.stopping is None:
+            self._ready.extendleft(reversed(back))
+        else:
+            for slot in back:
+                self._cancel(slot)
+
+    # -- ending ---------------------------------------------------------------------------------------------
+
+    def succeed(self, slot: Slot, token: int, value: Any, now: float, units: int = 1) -> bool:
+        """Finish a slot with its value; ``units`` of concurrency are free again."""
+        if slot.token != token:
+            return False
+        slot.state = DONE
+        slot.token = 0
+        slot.value = value
+        slot.ended = now
+        if slot.troubles is not None:
+            slot.troubles.attempts += 1
+            slot.troubles.verdict = None
+        self.running -= units
+        self._settled += 1
+        self._done.append(slot)
+        return True
+
+    def fail(self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1) -> bool:
+        """Take a failed attempt: the verdict says whether the slot waits, starts again or is finished."""
+        if slot.token != token:
+            return False
+        troubles = self._end_attempt(slot, error, verdict, now, units)
+        match verdict.kind:
+            case "retry":
+                troubles.charged += 1
+                self._hold(slot, now + verdict.delay, troubles.charged < self.limits.retry)
+            case "expired":
+                troubles.logins += 1
+                if troubles.logins > 1:
+                    troubles.charged += 1
+                self._hold(slot, now + verdict.delay, troubles.charged < self.limits.retry)
+            case "throttled":
+                self.cool_down(now, now + verdict.delay)
+                self._hold_uncharged(slot, troubles, verdict.delay, now)
+            case "not_ready":
+                troubles.memo = verdict.memo
+                self._hold_uncharged(slot, troubles, verdict.delay, now)
+            case "permanent":
+                self._finish(slot, FAILED)
+            case "no_data":
+                self._finish(slot, DONE)
+            case "stop":
+                self._finish(slot, FAILED)
+                self.stop()
+            case _:
+                assert_never(verdict.kind)
+        return True
+
+    def crashed(
+        self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1
+    ) -> bool:
+        """Take an attempt whose worker died: it is charged to ``max_crashes``, and to nothing else."""
+        if slot.token != token:
+            return False
+        troubles = self._end_attempt(slot, error, verdict, now, units)
+        troubles.crashes += 1
+        again = troubles.crashes < self.limits.max_crashes and verdict.kind == "retry"
+        self._hold(slot, now, again)
+        return True
+
+    def expired(self, now: float) -> list[tuple[Slot, int]]:
+        """Which attempts have run past the timeout, with their tokens; the driver judges and fails them."""
+        out: list[tuple[Slot, int]] = []
+        clock, timeout = self._clock, self.limits.timeout or 0.0
+        while clock and (clock[0][0] <= now or clock[0][1].token != clock[0][2]):
+            _, slot, token = clock.popleft()
+            if slot.token != token:
+                continue
+            # The worker moves ``began`` while it opens a session: a login is not part of the attempt.
+            if slot.began + timeout > now:
+                clock.append((now + timeout, slot, token))
+            else:
+                out.append((slot, token))
+        return out
+
+    def cool_down(self, now: float, until: float) -> None:
+        """Start nothing before ``until``."""
+        if self._gate is None:
+            self._gate = StartGate()
+        self.cooled_s += max(0.0, until - max(now, self._gate.cool_until))
+        self._gate.cool_down(until)
+
+    def stop(self, code: ErrorCode = "cancelled") -> None:
+        """Start nothing more: what has not started ends with ``code``, what runs is the driver's to end."""
+        if self.stopping is not None:
+            return
+        self.stopping = code
+        self._closed = True
+        for slot in (*self._waits.clear(), *self._ready):
+            self._cancel(slot)
+        self._ready.clear()
+
+    def give_up(self, slot: Slot, token: int, now: float, units: int = 1) -> bool:
+        """After a stop: finish an attempt in flight without its answer."""
+        if slot.token != token or self.stopping is None:
+            return False
+        slot.token = 0
+        slot.ended = now
+        self.running -= units
+        troubles = slot.troubles = slot.troubles or Troubles()
+        troubles.attempts += 1
+        self._cancel(slot)
+        return True
+
+    # -- leaving --------------------------------------------------------------------------------------------
+
+    def drain(self, now: float) -> list[Slot]:
+        """Take what has been finished since the last call, in the order of completion."""
+        if self.stopping is not None:
+            self._cancel_backlog(now)
+        out = list(self._done)
+        self._done.clear()
+        return out
+
+    def heads(self, limit: int) -> list[Slot]:
+        """Take the finished slots at the head of the line, in the order of the input."""
+        line = self._line
+        assert line is not None, "this schedule keeps no line"
+        out: list[Slot] = []
+        while line and line[0].state >= DONE and len(out) < limit:
+            out.append(line.popleft())
+        return out
+
+    def release(self, count: int) -> None:
+        """So many slots have left for good: their room is free again."""
+        self._released += count
+
+    @property
+    def head(self) -> Slot | None:
+        """The slot that leaves next in input order, finished or not."""
+        return self._line[0] if self._line else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every item of the input has been finished; some may still be to drain."""
+        return self._closed and self._settled == self._fed and self._backlog_at == len(self._backlog)
+
+    @property
+    def undrained(self) -> int:
+        return len(self._done)
+
+    @property
+    def fed(self) -> int:
+        return self._fed
+
+    @property
+    def held(self) -> int:
+        """How many slots wait for another attempt."""
+        return len(self._waits)
+
+    @property
+    def waiting(self) -> int:
+        """How many slots could start but have not."""
+        return len(self._ready)
+
+    @property
+    def startable(self) -> bool:
+        """Whether there is anything to start, were it allowed now."""
+        return self.stopping is None and bool(
+            self._ready or (self._backlog_at < len(self._backlog) and self.room() > 0)
+        )
+
+    def timer(self, now: float) -> float:
+        """When to ask again though nothing happens: a wait is over, the pace allows a start, a timeout."""
+        when = self.next_expiry(now)
+        if self.running < self.concurrency:
+            when = min(when, self._waits.when)
+            if self._gate is not None and self.startable:
+                when = min(when, self._gate.due(now))
+        return when
+
+    def next_expiry(self, now: float) -> float:
+        """When an attempt may next run past its timeout, those not started yet counted."""
+        if self.limits.timeout is None:
+            return NEVER
+        return self._clock[0][0] if self._clock else now + self.limits.timeout
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _end_attempt(self, slot: Slot, error: Any, verdict: Verdict, now: float, units: int) -> Troubles:
+        troubles = slot.troubles
+        if troubles is None:
+            troubles = slot.troubles = Troubles()
+        troubles.attempts += 1
+        troubles.verdict = verdict
+        slot.token = 0
+        slot.value = error
+        slot.ended = now
+        self.running -= units
+        return troubles
+
+    def _hold(self, slot: Slot, until: float, again: bool) -> None:
+        if not again:
+            self._finish(slot, FAILED)
+        elif self.stopping is not None:
+            self._cancel(slot)
+        else:
+            slot.state = HELD
+            self._waits.add(until, slot)
+
+    def _hold_uncharged(self, slot: Slot, troubles: Troubles, delay: float, now: float) -> None:
+        troubles.held_s += delay
+        self._hold(slot, now + delay, troubles.held_s <= self.limits.patience)
+
+    def _finish(self, slot: Slot, state: int) -> None:
+        slot.state = state
+        self._settled += 1
+        self._done.append(slot)
+        if state == FAILED and self.limits.fail_fast:
+            self.stop()
+
+    def _cancel(self, slot: Slot) -> None:
+        """Finish a slot that a stop kept from going on; an error it already had stays its value."""
+        assert self.stopping is not None
+        if slot.troubles is None:
+            slot.troubles = Troubles()
+        if slot.troubles.attempts == 0 or slot.troubles.verdict is None:
+            slot.value = None
+        slot.troubles.verdict = Verdict("stop", self.stopping)
+        self._finish(slot, FAILED)
+
+    def _cancel_backlog(self, now: float) -> None:
+        while self._bite(now):
+            pass

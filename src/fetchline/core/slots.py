@@ -1,0 +1,70 @@
+"""One item on its way from the input to its result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fetchline.interfaces import Verdict
+
+__all__ = ["DONE", "FAILED", "HELD", "READY", "RUNNING", "Slot", "Troubles"]
+
+READY, RUNNING, HELD, DONE, FAILED = range(5)
+
+
+class Troubles:
+    """What a slot carries once its first attempt did not succeed; most slots never do."""
+
+    __slots__ = ("attempts", "charged", "crashes", "held_s", "logins", "memo", "verdict")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.charged = 0
+        self.crashes = 0
+        self.logins = 0
+        self.held_s = 0.0
+        self.memo: Any = None
+        self.verdict: Verdict | None = None
+
+
+class Slot:
+    """An item from ``feed`` to its result.
+
+    ``token`` is the identity of the attempt in flight: it grows with every start, so a late answer of an
+    attempt that was given up cannot be taken for the answer of the one after it. 0 is no attempt.
+    ``value`` is the value of a success and the error of a failure; the core looks at neither.
+    """
+
+    __slots__ = ("began", "ended", "fed", "index", "item", "state", "token", "troubles", "value")
+
+    began: float
+    ended: float
+    value: Any
+
+    def __init__(self, index: int, item: Any, fed: float) -> None:
+        self.index = index
+        self.item = item
+        self.fed = fed
+        self.state = READY
+        self.token = 0
+        self.troubles: Troubles | None = None
+
+    @property
+    def number(self) -> int:
+        """The number of the attempt in flight, from 1."""
+        return 1 if self.troubles is None else self.troubles.attempts + 1
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were made, once the slot is finished."""
+        if self.troubles is None:
+            return 1 if self.token or self.state == DONE else 0
+        return self.troubles.attempts
+
+    @property
+    def charged(self) -> int:
+        """How many attempts have been charged to the retry policy."""
+        return 0 if self.troubles is None else self.troubles.charged
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return None if self.troubles is None else self.troubles.verdict

@@ -1,0 +1,1 @@
+"""Thin loops that bring a schedule together with clocks, threads, event loops, pipes and futures."""

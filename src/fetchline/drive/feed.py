@@ -1,0 +1,137 @@
+"""Items from the caller's iterable into a source, and what is checked of each on the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import copy_context
+from itertools import islice
+from typing import Any
+
+from fetchline.drive.gates import LoopGate, ThreadGate
+from fetchline.drive.source import Source
+from fetchline.items import key_of
+
+__all__ = ["Intake", "KeyCheck"]
+
+_BITE = 256
+
+
+class KeyCheck:
+    """Refuse equal keys of unequal items, and items that have no key.
+
+    Args:
+        key: the run's key function; None is the canonical key.
+        remember: how many keys are kept; the oldest are forgotten, so that streams do not grow.
+    """
+
+    __slots__ = ("_key", "_plain", "_remember", "_seen")
+
+    def __init__(self, key: Callable[[Any], str] | None, *, remember: int | None = None) -> None:
+        self._key = key
+        self._remember = remember
+        self._seen: dict[str, Any] = {}
+        # While all items are str, or all are int, equal keys mean equal items: nothing need be kept.
+        self._plain: type | None = None
+
+    def __call__(self, item: Any) -> Any:
+        kind = item.__class__
+        if kind is self._plain:
+            return item
+        if self._key is None and self._plain is None and not self._seen and (kind is str or kind is int):
+            self._plain = kind
+            return item
+        key = key_of(item) if self._key is None else self._key(item)
+        if not isinstance(key, str):
+            raise TypeError(f"key= must give a str; for {item!r} it gave {key!r}")
+        seen = self._seen
+        held = seen.setdefault(key, item)
+        if held is not item and not _same(held, item):
+            raise ValueError(
+                f"two different items have the key {key!r}: {held!r} and {item!r}; give them different keys "
+                "with key="
+            )
+        if self._remember is not None and len(seen) > self._remember:
+            del seen[next(iter(seen))]
+        return item
+
+
+def _same(one: Any, two: Any) -> bool:
+    try:
+        return type(one) is type(two) and bool(one == two)
+    except Exception:  # arrays and frames do not compare to one bool
+        return False
+
+
+class Intake:
+    """The iterable of a run, drawn from wherever it must be.
+
+    ``error`` is what the iterable raised, if it did.
+    """
+
+    def __init__(self, source: Source, items: Any, check: Callable[[Any], Any]) -> None:
+        self._source = source
+        self._items = items
+        self._check = check
+        self.error: BaseException | None = None
+        self.ended = False
+        self._iterator: Iterator[Any] | None = None
+
+    def some(self) -> bool:
+        """Draw some items in this thread, as many as are welcome; whether the input goes on."""
+        source = self._source
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._items)
+            count = min(source.room(), _BITE)
+            drawn = 0
+            for item in islice(self._iterator, max(count, 0)):
+                drawn += 1
+                source.put(self._check(item))
+            if drawn < count:
+                self.end(None)
+        except Exception as error:  # whatever the user's iterable raises
+            self.end(error)
+        else:
+            source.poke()
+        return not self.ended
+
+    def end(self, error: BaseException | None) -> None:
+        self.error = error
+        self.ended = True
+        self._source.close_input()
+
+    def in_thread(self) -> None:
+        """Draw in one feeder thread, in a copy of the caller's context."""
+        context = copy_context()
+        thread = threading.Thread(
+            target=context.run, args=(self._feed,), name="fetchline-feeder", daemon=True
+        )
+        thread.start()
+
+    def _feed(self) -> None:
+        gate = ThreadGate()
+        try:
+            while not self.ended and self._source.wait_for_room(gate):
+                self.some()
+        except BaseException as error:  # a feeder that dies silently would end a stream early
+            self.end(error)
+
+    async def on_loop(self, gate: LoopGate) -> None:
+        """Draw from an async iterable, as one task of the caller's loop."""
+        source = self._source
+        try:
+            items: AsyncIterator[Any] = aiter(self._items)
+            while True:
+                while (room := source.room_or_ring(gate)) == 0:
+                    await gate.wait()
+                if room is None:
+                    return
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    self.end(None)
+                    return
+                source.put(self._check(item))
+        except Exception as error:  # whatever the user's iterable raises
+            self.end(error)

@@ -1,0 +1,282 @@
+"""The host: the thread or task that feeds the input, keeps the results, shows progress and hands out.
+
+Everything of the user's that is not a fetch function runs here: keys, hooks, progress, stores. ``Host`` is
+the thread that iterates a run, ``LoopHost`` the same for a coroutine; what they decide is one piece of code,
+what they wait on differs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from fetchline.core.slots import Slot
+from fetchline.drive.feed import Intake
+from fetchline.drive.gates import Gate, LoopGate, ThreadGate
+from fetchline.drive.interrupts import Interrupts
+from fetchline.drive.source import Hand, Source
+from fetchline.interfaces import Worker
+from fetchline.worker.attempt import current, open_sync
+
+__all__ = ["Host", "Interrupted", "LoopHost"]
+
+_TICK_S = 0.1
+_END_S = 0.5  # for coroutines to unwind and killed processes to be noticed
+
+
+class Interrupted(Exception):  # not an error: it never leaves the run
+    """Ctrl-C reached the host."""
+
+
+class _Desk:
+    """What both hosts decide.
+
+    Args:
+        sink: takes settled slots, in completion order.
+        tick: called a few times a second; None where nobody looks.
+        ordered: results leave in the order of the input; else as they are completed.
+        emits: results are handed out, and count against the window until they have been.
+        deadline: the time at which the run is stopped.
+        grace: seconds running attempts get after a stop.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        intake: Intake | None,
+        *,
+        sink: Callable[[list[Slot]], None],
+        tick: Callable[[], None] | None = None,
+        ordered: bool = False,
+        emits: bool = False,
+        deadline: float | None = None,
+        grace: float = 1.0,
+    ) -> None:
+        self.source = source
+        self.intake = intake
+        self.sink = sink
+        self.tick = tick
+        self.ordered = ordered
+        self.emits = emits
+        self.deadline = deadline
+        self.grace = grace
+        window = source.schedule.limits.window
+        self._limit = max(1, min(256, window // 8))
+        if emits:
+            self._alarm = 1 << 62 if ordered else 1
+        else:
+            self._alarm = max(1, min(4096, window // 2))
+        self._stop_at: float | None = None
+        self._end_at: float | None = None
+
+    def step(self) -> tuple[list[Slot], bool]:
+        """Keep what is finished; ``(slots to hand out, whether that was all)``."""
+        source = self.source
+        settled, heads, over = source.collect(ordered=self.ordered, limit=self._limit)
+        if settled:
+            self.sink(settled)
+            if not self.emits:
+                source.release(len(settled))
+        if self.tick is not None:
+            self.tick()
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            source.stop("deadline")
+        if not self.ordered:
+            heads = settled if self.emits else []
+        if source.schedule.stopping is not None:
+            self._wind_down(hasty=False)
+        return heads, over
+
+    def nap(self) -> float:
+        """How long to wait at most, in seconds."""
+        nap = 86400.0 if self.tick is None else _TICK_S
+        now = time.monotonic()
+        if self.deadline is not None:
+            nap = min(nap, self.deadline - now)
+        for at in (self._stop_at, self._end_at):
+            if at is not None:
+                nap = min(nap, at - now)
+        return max(nap, 0.001)
+
+    def expect(self, gate: Gate) -> bool:
+        return self.source.expect(gate, alarm=self._alarm, ordered=self.ordered)
+
+    def _wind_down(self, hasty: bool) -> None:
+        """After a stop: give what runs its grace, then end it, then do without it."""
+        source = self.source
+        now = time.monotonic()
+        if self._stop_at is None:
+            self._stop_at = now + self.grace
+        if hasty:
+            self._stop_at = now
+        if source.busy and now >= self._stop_at:
+            if self._end_at is None:
+                self._end_at = now + _END_S
+                source.interrupt()
+            if now >= self._end_at or hasty:
+                source.give_up()
+
+
+class Host(_Desk):
+    """A run's host on the thread that called it.
+
+    Args:
+        inline: make the attempts here too (the serial executor).
+    """
+
+    def __init__(self, source: Source, intake: Intake | None, *, inline: bool = False, **desk: Any) -> None:
+        super().__init__(source, intake, **desk)
+        self._gate = ThreadGate()
+        self.signals = Interrupts(self._gate)
+        self._inline = inline
+        self._make: Callable[[Any], Any] | None = None
+        self._next: Slot | None = None
+        self._hand = Hand(self._gate, lambda: None)
+        self._stack = ExitStack()
+
+    def run(self) -> None:
+        """Feed and collect until everything is finished; results go to the sink.
+
+        Raises:
+            Interrupted: Ctrl-C; what was finished is in the sink, the rest is cancelled.
+        """
+        with self._stack:
+            for _ in self._results():
+                raise AssertionError("a run hands nothing out")
+
+    def stream(self) -> Generator[Slot, None, None]:
+        """Hand out slots; they count against the window until the next one is asked for."""
+        with self._stack:
+            try:
+                yield from self._results()
+            finally:
+                # The consumer may have left early.
+                if not self.source.schedule.finished:
+                    self.source.stop()
+                while not self._settle_once():
+                    pass
+
+    def _settle_once(self) -> bool:
+        with self.signals:
+            heads, over = self.step()
+            if self.emits and heads:
+                self.source.release(len(heads))
+            elif not over:
+                self._wait()
+        return over
+
+    def _results(self) -> Iterator[Slot]:
+        interrupted = 0
+        while True:
+            with self.signals:
+                heads, over = self.step()
+                if not heads and not over:
+                    if self.intake is not None and not self.intake.ended and self.source.room() > 0:
+                        self._feed()
+                    else:
+                        self._wait()
+                if self.signals.count > interrupted:
+                    interrupted = self.signals.count
+                    self.source.stop()
+                    self._wind_down(hasty=interrupted > 1)
+            if heads:
+                yield from heads
+                self.source.release(len(heads))
+            elif over:
+                break
+        if interrupted:
+            raise Interrupted
+
+    def _feed(self) -> None:
+        assert self.intake is not None
+        # The user's generator must be interruptible while it blocks.
+        self.signals.raising = True
+        try:
+            self.intake.some()
+        except KeyboardInterrupt:
+            self.signals.count += 1
+            self.intake.end(None)
+        finally:
+            self.signals.raising = False
+
+    def _wait(self) -> None:
+        if self._inline:
+            self._attempt()
+        elif self.expect(self._gate):
+            self._gate.wait(self.nap())
+
+    def _attempt(self) -> None:
+        source, hand = self.source, self._hand
+        if self._make is None:
+            source.enter(hand)
+            worker = self._stack.enter_context(Worker(lambda: None))
+            token = current.set(current.get(None))  # type: ignore[arg-type]  # put back as it was, absent too
+            self._stack.callback(current.reset, token)
+            self._make = open_sync(source.program, worker, self._stack)
+        slot = self._next
+        if slot is None:
+            slot, over = source.ask(hand)
+            if slot is None:
+                if not over and source.schedule.running == 0 and self.expect(self._gate):
+                    self._gate.wait(self.nap())
+                return
+        self._next = None
+        attempt = slot.token
+        self.signals.raising = True
+        try:
+            value = self._make(slot)
+        except KeyboardInterrupt:
+            self.signals.raising = False
+            self.signals.count += 1
+            source.stop()
+            source.give_up()
+            source.abandoned -= 1
+            source.enter(hand)
+        except BaseException as error:  # SystemExit in a fetch function is its item's
+            self.signals.raising = False
+            self._next = source.failed(hand, slot, attempt, error)
+        else:
+            self.signals.raising = False
+            self._next = source.done(hand, slot, attempt, value)
+
+
+class LoopHost(_Desk):
+    """A run's host as a coroutine of the caller's loop."""
+
+    def __init__(self, source: Source, intake: Intake | None, *, gate: LoopGate, **desk: Any) -> None:
+        super().__init__(source, intake, **desk)
+        self._gate = gate
+
+    async def run(self) -> None:
+        """Collect until everything is finished; results go to the sink."""
+        async for _ in self.stream():
+            raise AssertionError("a run hands nothing out")
+
+    async def stream(self) -> AsyncGenerator[Slot, None]:
+        """Hand out slots; they count against the window until the next one is asked for."""
+        while True:
+            heads, over = self.step()
+            if heads:
+                for slot in heads:
+                    yield slot
+                self.source.release(len(heads))
+            elif over:
+                return
+            elif self.expect(self._gate):
+                await self._gate.wait(self.nap())
+
+    async def end(self) -> None:
+        """Stop at once: the caller's task was cancelled, or it left the stream."""
+        self.grace = 0.0
+        if not self.source.schedule.finished:
+            self.source.stop()
+        while True:
+            heads, over = self.step()
+            if heads:
+                self.source.release(len(heads))
+            elif over:
+                return
+            elif self.expect(self._gate):
+                await self._gate.wait(self.nap())

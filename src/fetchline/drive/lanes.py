@@ -1,0 +1,314 @@
+"""Attempts in worker processes: one thread, one pipe, one process; a chunk of items at a time.
+
+A chunk grows while its items are cheap, so that a pipe costs next to nothing for each, and is cut short when
+one of them turns out slow: what has not begun is handed back and goes elsewhere. Which item of a chunk is
+running, and since when, stands in a cell of shared memory: it says whom a crash or a timeout belongs to.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from typing import Any
+
+from fetchline.core.slots import Slot
+from fetchline.drive.gates import ThreadGate
+from fetchline.drive.source import Hand, Source
+from fetchline.errors import AttemptTimeout, Unpicklable
+from fetchline.interfaces import RemoteWorker, Verdict
+from fetchline.worker.crash import WorkerCrashed
+from fetchline.worker.transport import dump, load, load_error
+
+__all__ = ["serve_remote"]
+
+_CHUNK_S = 0.01
+_CHUNK_MOST = 1024
+_SLOW_S = 0.02
+_KILLED_S = 10.0
+_UNPICKLABLE = Verdict("permanent", "unpicklable")
+
+
+def serve_remote(source: Source, worker: RemoteWorker) -> None:
+    """Take chunks and have them made in the process, until the run is over."""
+    gate = ThreadGate()
+    hand = Hand(gate, replace=_stays, interrupt=worker.kill)
+    source.enter(hand)
+    lane = _Lane(source, worker, hand)
+    try:
+        while (slot := source.next(hand, gate)) is not None:
+            lane.make(slot)
+    except BaseException as bug:  # a lane that dies silently would hang the run
+        source.broke(bug)
+    finally:
+        source.leave(hand)
+
+
+def _stays() -> None:
+    """A process that is stuck is ended, not abandoned; its lane goes on with another."""
+
+
+class _Lane:
+    def __init__(self, source: Source, worker: RemoteWorker, hand: Hand) -> None:
+        self.source = source
+        self.worker = worker
+        self.hand = hand
+        self.programmed: Any = None
+        self.size = 1
+        self.item_s = 0.0
+        self.timeout = source.program.timeout
+        # A write must not be made twice because its answer was lost with a chunk.
+        self.most = _CHUNK_MOST if source.program.judge.idempotent else 1
+        self.slots: list[Slot] = []
+        self.tokens: list[int] = []
+        self.left = 0
+        self.reported = 0
+
+    def make(self, first: Slot) -> None:
+        """Make one chunk, up to its end or its process's."""
+        source, hand = self.source, self.hand
+        self.slots = [first]
+        if self.size > 1 and first.troubles is None:
+            with source.lock:
+                self.slots += source.schedule.lease_more(source.clock(), self.size - 1)
+                hand.riders = [(slot, slot.token) for slot in self.slots[1:]]
+        self.tokens = [slot.token for slot in self.slots]
+        self.left = len(self.slots)
+        self.reported = 0
+        try:
+            process = self._send()
+        except Unpicklable as error:
+            self._refused(error)
+            return
+        if process is not None:
+            self._wait(process)
+        hand.riders = []
+
+    def _send(self) -> Any:
+        slots, worker, source = self.slots, self.worker, self.source
+        blob = source.blob()
+        odd = {
+            position: (slot.number, slot.charged, slot.troubles.memo)
+            for position, slot in enumerate(slots)
+            if slot.troubles is not None
+        }
+        what = f"the item {slots[0].item!r:.100}" if len(slots) == 1 else "one of the items"
+        payload = dump((array("q", [slot.index for slot in slots]), [s.item for s in slots], odd), what)
+        try:
+            process = worker.process
+        except OSError as error:
+            self._end_all(WorkerCrashed(f"no worker process could be started: {error}"))
+            return None
+        if process is not self.programmed:
+            worker.ask(b"P", blob)
+            self.programmed = process
+        process.cell.set(-1, 0.0)
+        worker.ask(b"C", payload)
+        return process
+
+    def _refused(self, error: Unpicklable) -> None:
+        if len(self.slots) > 1 and self.source.has_blob:
+            self._give_back(0, alone=True)
+        else:
+            self._fail_rest(error)
+
+    def _fail_rest(self, error: BaseException) -> None:
+        with self.source.lock:
+            for position in range(self.reported, len(self.slots)):
+                self._fail(position, error, _UNPICKLABLE, self.source.clock())
+
+    # -- waiting for the answers ----------------------------------------------------------------------------
+
+    def _wait(self, process: Any) -> None:
+        worker, source = self.worker, self.source
+        began = source.clock()
+        asked = False
+        while self.left:
+            try:
+                frame = worker.answer(self._patience(process, began, asked))
+            except WorkerCrashed as crash:
+                self._crashed(process, crash)
+                return
+            if frame is None:
+                now = source.clock()
+                if self._is_late(process, now):
+                    self._timed_out(process)
+                    return
+                if not asked and self.left > 1 and now - began > self._slow_after():
+                    asked = True
+                    worker.ask(b"G")
+                continue
+            kind, payload = frame
+            if kind == b"U":
+                self._did_not_load(load_error(bytes(payload)))
+                return
+            try:
+                first, values, ended, odd, limit, _ = load(payload)
+            except BaseException as error:  # a value that pickles but does not unpickle
+                self._undecodable(payload, error)
+                return
+            self._bring(process, first, values, array("d", ended), odd)
+            if limit is not None and self.left:
+                self._give_back(limit)
+        if self.item_s and not asked:
+            self.size = max(1, min(self.size * 4, int(_CHUNK_S / self.item_s), self.most))
+        elif asked:
+            self.size = 1
+
+    def _slow_after(self) -> float:
+        return _SLOW_S + 2 * self.item_s * len(self.slots)
+
+    def _patience(self, process: Any, began: float, asked: bool) -> float | None:
+        """Seconds to wait for an answer before there is something else to do; None is for ever."""
+        now = self.source.clock()
+        waits = []
+        if not asked and self.left > 1:
+            waits.append(began + self._slow_after() - now)
+        if self.timeout is not None:
+            running = process.cell.position >= self.reported
+            waits.append(process.cell.began + self.timeout - now if running else self.timeout)
+        return max(min(waits), 0.001) if waits else None
+
+    def _is_late(self, process: Any, now: float) -> bool:
+        cell = process.cell
+        return (
+            self.timeout is not None and cell.position >= self.reported and now - cell.began >= self.timeout
+        )
+
+    def _bring(
+        self, process: Any, first: int, values: list[Any], ended: array[float], odd: dict[int, Any]
+    ) -> None:
+        source = self.source
+        began = self.slots[first].began if first == 0 else self.slots[first - 1].ended
+        if values:
+            # The process has its own view of when its first item began: loading and login came before.
+            self.item_s = (ended[-1] - ended[0]) / (len(values) - 1) if len(values) > 1 else ended[0] - began
+        failures = {position: (load_error(error), verdict) for position, (error, verdict) in odd.items()}
+        with source.lock:
+            schedule, slots, tokens = source.schedule, self.slots, self.tokens
+            for offset, value in enumerate(values):
+                position = first + offset
+                slot, now = slots[position], ended[offset]
+                slot.began = began
+                began = now
+                if position in failures:
+                    self._fail(position, *failures[position], now)
+                    continue
+                self.left -= 1
+                schedule.succeed(slot, tokens[position], value, now, 0 if self.left else 1)
+                if source.attempts is not None:
+                    source.trace(slot, None)
+                if source.host is not None:
+                    source.ring_host(slot)
+            self.reported = first + len(values)
+            self._after()
+
+    def _fail(self, position: int, error: BaseException, verdict: Verdict, now: float) -> None:
+        """With the lock held."""
+        self.left -= 1
+        self.source.fail_here(
+            self.slots[position], self.tokens[position], error, verdict, now, 0 if self.left else 1
+        )
+
+    def _after(self) -> None:
+        """With the lock held: others may have something to do now."""
+        source = self.source
+        if source.schedule.startable or source.schedule.held:
+            source.wake_one()
+
+    def _give_back(self, position: int, *, alone: bool = False) -> None:
+        """Hand back what has not begun, from ``position`` on."""
+        back = [
+            slot
+            for slot, token in zip(self.slots[position:], self.tokens[position:], strict=True)
+            if slot.token == token
+        ]
+        if not back:
+            return
+        with self.source.lock:
+            self.left -= len(back)
+            self.source.schedule.give_back(back, 0 if self.left else 1, alone=alone)
+            self._after()
+
+    # -- when it goes wrong ---------------------------------------------------------------------------------
+
+    def _crashed(self, process: Any, crash: WorkerCrashed) -> None:
+        """The process died: the item it had begun is charged, the others go back."""
+        self._charge(process.position, crash, self.source.program.judge.crash())
+
+    def _charge(self, position: int, error: BaseException, verdict: Verdict) -> None:
+        guilty = position
+        if not self.reported <= position < len(self.slots):
+            # Before an item began, or after it was finished: only a lone item can be to blame.
+            guilty = self.reported if self.left == 1 else -1
+        for number, slot in enumerate(self.slots):
+            if number != guilty and slot.token == self.tokens[number]:
+                with self.source.lock:
+                    self.left -= 1
+                    self.source.schedule.give_back([slot], 0 if self.left else 1, alone=guilty < 0)
+        if guilty >= 0:
+            slot = self.slots[guilty]
+            key = self.source.program.key_of(slot.item)
+            error.add_note(f"item {slot.index}, key {key!r}")
+            with self.source.lock:
+                self._fail(guilty, error, verdict, self.source.clock())
+                self._after()
+        self.size = 1
+
+    def _end_all(self, crash: WorkerCrashed) -> None:
+        with self.source.lock:
+            for position in range(len(self.slots)):
+                self._fail(position, crash, self.source.program.judge.crash(), self.source.clock())
+
+    def _timed_out(self, process: Any) -> None:
+        """The item has run too long: its process is ended, and only that one."""
+        position = process.cell.position
+        self.worker.kill()
+        deadline = self.source.clock() + _KILLED_S
+        try:
+            while self.source.clock() < deadline:
+                # What it had sent before is taken; then its end is seen.
+                frame = self.worker.answer(1.0)
+                if frame is not None and frame[0] == b"R":
+                    first, values, ended, odd, _, _ = load(frame[1])
+                    self._bring(process, first, values, array("d", ended), odd)
+        except WorkerCrashed:
+            pass
+        if not self.left:
+            return
+        slot = self.slots[position]
+        key = self.source.program.key_of(slot.item)
+        error = AttemptTimeout(
+            f"{key!r}: the attempt took longer than its timeout of {self.timeout:g} s; its process was ended"
+        )
+        self._charge(position, error, self.source.program.verdict(error, slot))
+
+    def _did_not_load(self, error: BaseException) -> None:
+        if self.left > 1:
+            self._give_back(self.reported, alone=True)
+            return
+        slot = self.slots[self.reported]
+        refused = Unpicklable(
+            f"the item {slot.item!r:.100} could not be loaded in the worker process: "
+            f"{type(error).__name__}: {error}"
+        )
+        refused.__cause__ = error
+        self._fail_rest(refused)
+
+    def _undecodable(self, payload: bytes | bytearray, error: BaseException) -> None:
+        """An answer does not unpickle here: its process is ended, and the items are made one by one."""
+        self.worker.kill()
+        with_time = time.monotonic() + _KILLED_S
+        try:
+            while time.monotonic() < with_time:
+                self.worker.answer(1.0)
+        except WorkerCrashed:
+            pass
+        if self.left > 1:
+            self._give_back(self.reported, alone=True)
+            return
+        refused = Unpicklable(
+            f"the value came back from the worker process, but cannot be loaded here: "
+            f"{type(error).__name__}: {error}"
+        )
+        refused.__cause__ = error
+        self._fail_rest(refused)

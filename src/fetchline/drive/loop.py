@@ -1,0 +1,106 @@
+"""Attempts as coroutines: tasks that pull from a source on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from fetchline.core.slots import Slot
+from fetchline.drive.gates import LoopGate
+from fetchline.drive.source import Hand, Source
+from fetchline.interfaces import LoopWorker
+from fetchline.worker.attempt import Cell, current, open_async
+from fetchline.worker.sessions import LoopSessions
+
+__all__ = ["start_tasks"]
+
+_TURN_S = 0.002  # a task that never suspends lets the loop breathe this often
+
+
+class _Turn:
+    """Which task made the last step: a task that finds itself there did not suspend meanwhile."""
+
+    __slots__ = ("hand",)
+
+    def __init__(self) -> None:
+        self.hand: Hand | None = None
+
+
+def start_tasks(source: Source, worker: LoopWorker, tasks: int) -> None:
+    """Set ``tasks`` tasks to the source; call it on the loop."""
+    if LoopSessions not in worker.kept:
+        sessions = worker.kept[LoopSessions] = LoopSessions()
+        worker.push_async_callback(sessions.close)
+    turn = _Turn()
+    for _ in range(tasks):
+        _start(source, worker, turn)
+
+
+def _start(source: Source, worker: LoopWorker, turn: _Turn) -> None:
+    context = None if source.context is None else source.context.copy()
+    worker.start(_work(source, worker, turn), context)
+
+
+async def _work(source: Source, worker: LoopWorker, turn: _Turn) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    mine = task
+
+    def replace() -> None:
+        def on_loop() -> None:
+            mine.cancel()
+            if source.schedule.stopping is None:
+                _start(source, worker, turn)
+
+        _call(loop, on_loop)
+
+    gate = LoopGate(loop)
+    hand = Hand(gate, replace, interrupt=lambda: _call(loop, mine.cancel))
+    source.enter(hand)
+    cell = Cell(source.program)
+    current.set(cell)
+    make = open_async(source.program, worker.kept[LoopSessions])
+    suspended = loop.time()
+    try:
+        slot: Slot | None = await _next(source, hand, gate)
+        while slot is not None:
+            token = slot.token
+            cell.call = slot
+            turn.hand = hand
+            try:
+                value = await make(slot)
+            except BaseException as error:  # a CancelledError may be the function's own
+                if hand.token != token or source.left(hand):
+                    raise
+                slot = source.failed(hand, slot, token, error)
+            else:
+                slot = source.done(hand, slot, token, value)
+            if turn.hand is not hand:
+                suspended = loop.time() if slot is None else slot.began
+            elif slot is not None and slot.began - suspended > _TURN_S:
+                await asyncio.sleep(0)
+                suspended = slot.began
+            if slot is None:
+                slot = await _next(source, hand, gate)
+    except asyncio.CancelledError:
+        pass  # given up, or the run is being ended
+    except BaseException as bug:  # a task that dies silently would hang the run
+        source.broke(bug)
+    finally:
+        source.leave(hand)
+
+
+async def _next(source: Source, hand: Hand, gate: LoopGate) -> Slot | None:
+    while True:
+        slot, over = source.ask(hand)
+        if slot is not None or over:
+            return slot
+        await gate.wait()
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+    try:
+        loop.call_soon_threadsafe(function)
+    except RuntimeError:
+        pass  # the loop is closed: there is nothing left to end

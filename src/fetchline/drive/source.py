@@ -1,0 +1,533 @@
+"""One run, as its workers see it: a schedule under one lock, an inbox, and whoever is parked.
+
+Workers of every kind come here for their next attempt and bring back the last one's outcome in the same
+step, so the lock is taken once for each item. No user code runs under the lock, and no thread is started
+under it. A worker that finds nothing parks on its gate and is rung by whoever makes something startable;
+one ring wakes one worker, and that one wakes the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from contextvars import Context
+from typing import Any
+
+from fetchline.core.schedule import NEVER, Schedule
+from fetchline.core.slots import DONE, Slot
+from fetchline.drive.gates import Gate, ThreadGate
+from fetchline.errors import AttemptTimeout, FetchlineError
+from fetchline.interfaces import AttemptInfo, LoopWorker, RemoteWorker, Verdict, Worker
+from fetchline.results import ErrorCode
+from fetchline.worker.attempt import Program, open_sync
+
+__all__ = ["Hand", "Source"]
+
+_log = logging.getLogger("fetchline")
+
+
+class Hand:
+    """One worker at work on a source: where it waits, and what it has in hand.
+
+    ``riders`` are the further slots of a chunk; they hold no unit of concurrency of their own.
+    """
+
+    __slots__ = ("gate", "interrupt", "parked", "replace", "riders", "slot", "token")
+
+    def __init__(
+        self, gate: Gate, replace: Callable[[], None], interrupt: Callable[[], None] | None = None
+    ) -> None:
+        self.gate = gate
+        self.replace = replace
+        self.interrupt = interrupt
+        self.slot: Slot | None = None
+        self.token = 0
+        self.parked = False
+        self.riders: list[tuple[Slot, int]] = []
+
+
+class Source:
+    """The driver's side of one run; ``interfaces.Source`` for pulling workers.
+
+    Args:
+        schedule: the run's schedule; only touched under ``lock`` from here on.
+        program: what the workers make attempts of.
+        context: the caller's context variables; each worker runs in a copy.
+        max_abandoned: attempts that may be stuck past their timeout before the run is stopped.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        program: Program,
+        *,
+        context: Context | None = None,
+        max_abandoned: int = 1 << 30,
+        trace: bool = False,
+    ) -> None:
+        self.lock = threading.Lock()
+        self.schedule = schedule
+        self.program = program
+        self.context = context
+        self.inbox: deque[Any] = deque()
+        self.attempts: deque[AttemptInfo] | None = deque() if trace else None
+        self.abandoned = 0
+        self.bug: BaseException | None = None
+        self.clock = time.monotonic
+        self.gone = threading.Event()
+        self._max_abandoned = max_abandoned
+        self._hands: set[Hand] = set()
+        self._parked: deque[Hand] = deque()
+        self.host: Gate | None = None
+        self._alarm = 0
+        self._head: Slot | None = None
+        self._keeper: ThreadGate | None = None
+        self._keeper_due = NEVER
+        self._feeder: Gate | None = None
+        self._closed = False
+        self._blob: bytes | None = None
+
+    # -- threads that make attempts themselves --------------------------------------------------------------
+
+    def serve(self, worker: Worker) -> None:
+        """Take and make attempts on this thread until the run is over."""
+        if isinstance(worker, RemoteWorker):
+            from fetchline.drive.lanes import serve_remote
+
+            serve_remote(self, worker)
+        elif self.context is not None:
+            self.context.copy().run(self._serve, worker)
+        else:
+            self._serve(worker)
+
+    def _serve(self, worker: Worker) -> None:
+        gate = ThreadGate()
+        hand = Hand(gate, worker.replace)
+        self.enter(hand)
+        try:
+            with ExitStack() as run:
+                make = open_sync(self.program, worker, run)
+                slot = self.next(hand, gate)
+                while slot is not None:
+                    token = slot.token
+                    try:
+                        value = make(slot)
+                    except BaseException as error:  # SystemExit in a fetch function is its item's
+                        slot = self.failed(hand, slot, token, error) or self.next(hand, gate)
+                    else:
+                        slot = self.done(hand, slot, token, value) or self.next(hand, gate)
+        except BaseException as bug:  # a worker that dies silently would hang the run
+            self.broke(bug)
+        finally:
+            self.leave(hand)
+
+    def blob(self) -> bytes:
+        """The program, pickled once for all workers of the run.
+
+        Raises:
+            Unpicklable: the function, its params or its session cannot be sent to another process.
+        """
+        from fetchline.worker.transport import dump
+
+        if self._blob is None:
+            self._blob = dump(
+                self.program, f"the fetcher {self.program.name!r}, with its params and session,"
+            )
+        return self._blob
+
+    @property
+    def has_blob(self) -> bool:
+        return self._blob is not None
+
+    def aserve(self, worker: LoopWorker, tasks: int) -> None:
+        """Start that many tasks that take and make attempts on this loop."""
+        from fetchline.drive.loop import start_tasks
+
+        start_tasks(self, worker, tasks)
+
+    def next(self, hand: Hand, gate: ThreadGate) -> Slot | None:
+        """Wait for the next slot; None when the run is over or the hand was given up."""
+        while True:
+            slot, over = self.ask(hand)
+            if slot is not None or over:
+                return slot
+            gate.wait()
+
+    # -- what every kind of worker calls --------------------------------------------------------------------
+
+    def enter(self, hand: Hand) -> None:
+        with self.lock:
+            self._hands.add(hand)
+
+    def leave(self, hand: Hand) -> None:
+        with self.lock:
+            self._hands.discard(hand)
+            self._unpark(hand)
+            if self.host is not None:
+                self.host.ring()
+
+    def left(self, hand: Hand) -> bool:
+        """Whether the hand has been given up: its attempt timed out, or the run did not wait for it."""
+        return hand not in self._hands
+
+    def ask(self, hand: Hand) -> tuple[Slot | None, bool]:
+        """Take the next slot, or park: ``(slot, over)``. A parked hand is rung when it should ask again."""
+        now = self.clock()
+        with self.lock:
+            if hand not in self._hands:
+                return None, True
+            # Parked before it looks: the feeder appends before it looks for somebody parked.
+            if not hand.parked:
+                hand.parked = True
+                self._parked.append(hand)
+            slot = self.lease(hand, now)
+            if slot is not None:
+                return slot, False
+            if self._over():
+                self._unpark(hand)
+                return None, True
+            start = self.arm(now)
+        if start is not None:
+            start()
+        return None, False
+
+    def done(self, hand: Hand, slot: Slot, token: int, value: Any) -> Slot | None:
+        """Bring a value, take the next slot; None if there is none now or the hand was given up."""
+        now = self.clock()
+        with self.lock:
+            if not self.schedule.succeed(slot, token, value, now):
+                self.abandoned -= 1
+                return None
+            if self.attempts is not None:
+                self.trace(slot, None)
+            if self.host is not None:
+                self.ring_host(slot)
+            return self.lease(hand, now)
+
+    def failed(
+        self, hand: Hand, slot: Slot, token: int, error: BaseException, verdict: Verdict | None = None
+    ) -> Slot | None:
+        """Bring an error, take the next slot; the error is judged here, on the worker, if it was not yet."""
+        if verdict is None:
+            verdict = self.program.verdict(error, slot)
+        now = self.clock()
+        with self.lock:
+            if not self.fail_here(slot, token, error, verdict, now):
+                self.abandoned -= 1
+                return None
+            slot_next = self.lease(hand, now)
+            start = self.arm(now)
+        if start is not None:
+            start()
+        return slot_next
+
+    def fail_here(
+        self, slot: Slot, token: int, error: BaseException, verdict: Verdict, now: float, units: int = 1
+    ) -> bool:
+        """Finish a failed attempt; call with the lock held."""
+        end = self.schedule.crashed if verdict.code == "crashed" else self.schedule.fail
+        if not end(slot, token, error, verdict, now, units):
+            return False
+        if self.attempts is not None:
+            self.trace(slot, verdict)
+        if self.host is not None:
+            self.ring_host(slot)
+        return True
+
+    def lease(self, hand: Hand, now: float) -> Slot | None:
+        schedule = self.schedule
+        if self.inbox:
+            self._drain_inbox(now)
+        slot = schedule.lease(now)
+        if slot is None:
+            hand.slot = None
+            return None
+        hand.slot = slot
+        hand.token = slot.token
+        if self._parked:
+            if hand.parked:
+                self._unpark(hand)
+            if self._parked and schedule.running < schedule.concurrency and schedule.startable:
+                self.wake_one()
+        return slot
+
+    def _drain_inbox(self, now: float) -> None:
+        inbox = self.inbox
+        items = []
+        while inbox:
+            items.append(inbox.popleft())
+        self.schedule.feed(items, now)
+
+    def _over(self) -> bool:
+        if self._closed or self.schedule.stopping is not None:
+            return True
+        if self.schedule.finished and not self.inbox:
+            self._wake_all()
+            return True
+        return False
+
+    def _unpark(self, hand: Hand) -> None:
+        if hand.parked:
+            hand.parked = False
+            self._parked.remove(hand)
+
+    def wake_one(self) -> None:
+        """Ring a parked worker, if there is one; call with the lock held."""
+        if self._parked:
+            hand = self._parked.popleft()
+            hand.parked = False
+            hand.gate.ring()
+
+    def _wake_all(self) -> None:
+        for hand in self._parked:
+            hand.gate.ring()
+
+    def trace(self, slot: Slot, verdict: Verdict | None) -> None:
+        assert self.attempts is not None
+        troubles = slot.troubles
+        number = 1 if troubles is None else troubles.attempts
+        self.attempts.append(
+            AttemptInfo(self.program.key_of(slot.item), slot.index, number, verdict, slot.ended - slot.began)
+        )
+
+    def broke(self, bug: BaseException) -> None:
+        """A worker met an error that is no item's: stop the run with it."""
+        with self.lock:
+            if self.bug is None:
+                self.bug = bug
+            self._stop("error")
+
+    # -- the input ------------------------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """How many items are welcome; a close guess while workers are busy, never too low for ever."""
+        return self.schedule.room() - len(self.inbox)
+
+    def put(self, item: Any) -> None:
+        """Hand in one item; safe from any thread."""
+        self.inbox.append(item)
+        if self._parked:
+            self.poke()
+
+    def poke(self) -> None:
+        """Look whether a parked worker has something to do."""
+        with self.lock:
+            now = self.clock()
+            if self.inbox:
+                self._drain_inbox(now)
+            if self._parked and self.schedule.startable and self.schedule.running < self.schedule.concurrency:
+                self.wake_one()
+
+    def close_input(self) -> None:
+        with self.lock:
+            if self.inbox:
+                self._drain_inbox(self.clock())
+            self.schedule.close_input()
+            if self.schedule.finished:
+                self._wake_all()
+            elif self.schedule.startable:
+                self.wake_one()
+            if self.host is not None:
+                self.host.ring()
+
+    def wait_for_room(self, gate: ThreadGate) -> int:
+        """Block the feeder until there is room; 0 when the run stops."""
+        while (room := self.room_or_ring(gate)) == 0:
+            gate.wait()
+        return room or 0
+
+    def room_or_ring(self, gate: Gate) -> int | None:
+        """How much room there is; 0: the gate is rung when there is some; None: the run has stopped."""
+        with self.lock:
+            if self.schedule.stopping is not None or self._closed:
+                return None
+            room = max(self.room(), 0)
+            if room == 0:
+                self._feeder = gate
+            return room
+
+    # -- the host -------------------------------------------------------------------------------------------
+
+    def collect(self, *, ordered: bool, limit: int) -> tuple[list[Slot], list[Slot], bool]:
+        """Take what is finished: ``(settled, heads, over)``; heads only where the run is ordered."""
+        with self.lock:
+            self.host = None
+            schedule = self.schedule
+            now = self.clock()
+            if self.inbox:
+                self._drain_inbox(now)
+            settled = schedule.drain(now)
+            heads = schedule.heads(limit) if ordered else []
+            over = schedule.finished and not self.inbox and not schedule.undrained
+            return settled, heads, over and (not ordered or schedule.head is None)
+
+    def release(self, count: int) -> None:
+        """So many results have been handed out: the feeder may go on."""
+        with self.lock:
+            self.schedule.release(count)
+            feeder, self._feeder = self._feeder, None
+            if self._parked and self.schedule.startable:
+                self.wake_one()
+        if feeder is not None:
+            feeder.ring()
+
+    def expect(self, gate: Gate, *, alarm: int, ordered: bool) -> bool:
+        """Have ``gate`` rung when the head of the line is finished, or ``alarm`` results are; False: they are."""
+        with self.lock:
+            schedule = self.schedule
+            head = schedule.head if ordered else None
+            ready = schedule.undrained >= alarm or (head is not None and head.state >= DONE)
+            if ready or (schedule.finished and not self.inbox) or self.bug is not None:
+                return False
+            self.host, self._alarm, self._head = gate, alarm, head
+            return True
+
+    def ring_host(self, slot: Slot) -> None:
+        schedule = self.schedule
+        if (
+            slot is self._head
+            or schedule.undrained >= self._alarm
+            or schedule.stopping is not None
+            or (schedule.running == 0 and schedule.finished)
+        ):
+            assert self.host is not None
+            self.host.ring()
+            self.host = None
+
+    # -- stopping -------------------------------------------------------------------------------------------
+
+    def stop(self, code: ErrorCode = "cancelled") -> None:
+        """Start nothing more."""
+        with self.lock:
+            self._stop(code)
+
+    def _stop(self, code: ErrorCode) -> None:
+        if self.inbox:
+            self._drain_inbox(self.clock())
+        self.schedule.stop(code)
+        self._wake_all()
+        for gate in (self.host, self._feeder, self._keeper):
+            if gate is not None:
+                gate.ring()
+
+    def interrupt(self) -> None:
+        """End the attempts in flight where that can be done: coroutines and processes."""
+        with self.lock:
+            ends = [
+                hand.interrupt for hand in self._hands if hand.slot is not None and hand.interrupt is not None
+            ]
+        for end in ends:
+            end()
+
+    def give_up(self) -> None:
+        """Finish the attempts still in flight without their answers; their threads are abandoned."""
+        replace = []
+        with self.lock:
+            now = self.clock()
+            for hand in list(self._hands):
+                for slot, token in hand.riders:
+                    self.schedule.give_up(slot, token, now, 0)
+                if hand.slot is not None and self.schedule.give_up(hand.slot, hand.token, now):
+                    self._hands.discard(hand)
+                    self.abandoned += 1
+                    replace.append(hand.replace)
+        for call in replace:
+            call()
+
+    def close(self) -> None:
+        """End of the run: nobody waits here any longer."""
+        with self.lock:
+            self._closed = True
+            self._wake_all()
+            for gate in (self._keeper, self._feeder):
+                if gate is not None:
+                    gate.ring()
+
+    @property
+    def busy(self) -> int:
+        """How many attempts are in flight."""
+        return self.schedule.running
+
+    @property
+    def hands(self) -> int:
+        """How many workers are at this source."""
+        return len(self._hands)
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def arm(self, now: float) -> Callable[[], None] | None:
+        """Have the keeper look when the schedule asks for it; what it gives must be called without the lock."""
+        due = self.schedule.timer(now)
+        if due >= self._keeper_due:
+            return None
+        self._keeper_due = due
+        if self._keeper is not None:
+            self._keeper.ring()
+            return None
+        self._keeper = ThreadGate()
+        return threading.Thread(target=self._keep_time, name="fetchline-keeper", daemon=True).start
+
+    def watch(self) -> None:
+        """Start keeping time for attempts that just began, where they have a timeout."""
+        with self.lock:
+            start = self.arm(self.clock())
+        if start is not None:
+            start()
+
+    def _keep_time(self) -> None:
+        gate = self._keeper
+        assert gate is not None
+        try:
+            while True:
+                late: list[tuple[Slot, int]] = []
+                with self.lock:
+                    if self._closed:
+                        return
+                    now = self.clock()
+                    late = self.schedule.expired(now)
+                    if not late:
+                        due = self.schedule.timer(now)
+                        if not self._parked:
+                            # Whoever comes back looks for itself; only timeouts need somebody to watch.
+                            due = self.schedule.next_expiry(now)
+                        elif due <= now:
+                            self.wake_one()
+                        # Whoever was rung needs a moment to take what is due.
+                        pause = max(due - now, 0.001)
+                        self._keeper_due = now + pause
+                for slot, token in late:
+                    self._time_out(slot, token)
+                if not late:
+                    gate.wait(pause if pause < 86400 else -1)
+        except BaseException as bug:  # as for workers
+            self.broke(bug)
+
+    def _time_out(self, slot: Slot, token: int) -> None:
+        timeout = self.schedule.limits.timeout
+        key = self.program.key_of(slot.item)
+        error = AttemptTimeout(f"{key!r}: the attempt took longer than its timeout of {timeout:g} s")
+        verdict = self.program.verdict(error, slot)
+        hand = None
+        with self.lock:
+            if not self.fail_here(slot, token, error, verdict, self.clock()):
+                return
+            for candidate in self._hands:
+                if candidate.slot is slot and candidate.token == token:
+                    hand = candidate
+                    break
+            if hand is not None:
+                self._hands.discard(hand)
+                self.abandoned += 1
+                if self.abandoned > self._max_abandoned and self.bug is None:
+                    self.bug = FetchlineError(
+                        f"{self.abandoned} attempts are stuck past their timeout of {timeout:g} s and hold their "
+                        "threads; the run is stopped. Give the function's own client a timeout, or use "
+                        'executor="process", whose workers can be ended'
+                    )
+                    self._stop("error")
+        if hand is not None:
+            hand.replace()

@@ -1,0 +1,184 @@
+"""Every exception fetchline raises.
+
+    FetchlineError
+    ├── UnknownName (LookupError)         a name nobody registered; the near ones are listed
+    ├── DuplicateName (ValueError)        one name, two origins; both are named
+    ├── PluginError (ImportError)         a plugin did not import or breaks the contract
+    ├── SessionFailed                     a session could not be opened
+    ├── BatchError                        carries ``.batch``
+    │   ├── BatchFailed                   nothing succeeded, or on_error="raise"
+    │   ├── InputFailed                   the iterable of items raised
+    │   └── BatchCancelled                the run was cancelled
+    ├── AttemptTimeout (TimeoutError)     one attempt took longer than ``timeout``
+    ├── Unpicklable (TypeError)           something could not cross to a worker
+    └── Signal                            raised by fetch functions on purpose
+        ├── NoData                        there is nothing: an empty success
+        ├── NotReady                      ask again later; the slot is free meanwhile
+        └── RetryAfter                    the server asked for a pause
+    WorkerCrashed (BrokenProcessPool)     the worker died under its item
+    BatchInterrupted (KeyboardInterrupt)  Ctrl-C; carries ``.batch``
+
+Bad arguments are plain ``TypeError`` and ``ValueError``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fetchline.batch import Batch
+    from fetchline.results import Failure
+
+__all__ = [
+    "AttemptTimeout",
+    "BatchCancelled",
+    "BatchError",
+    "BatchFailed",
+    "BatchInterrupted",
+    "DuplicateName",
+    "FetchlineError",
+    "InputFailed",
+    "NoData",
+    "NotReady",
+    "PluginError",
+    "RetryAfter",
+    "SessionFailed",
+    "UnknownName",
+    "Unpicklable",
+]
+
+
+class FetchlineError(Exception):
+    """The base of fetchline's own errors."""
+
+
+class UnknownName(FetchlineError, LookupError):
+    """A name that nobody registered.
+
+    The message lists the near names and, where a plugin could provide it, what to install.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        super().__init__(kind, name, tuple(sorted(known)), hint)
+        self.kind, self.name, self.known, self.hint = self.args
+
+    def __str__(self) -> str:
+        near = difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.5)
+        if near:
+            rest = f"did you mean {' or '.join(map(repr, near))}?"
+        elif self.known:
+            rest = f"known: {', '.join(self.known[:12])}{', ...' if len(self.known) > 12 else ''}."
+        else:
+            rest = f"no {self.kind} is registered yet."
+        return f"no {self.kind} is named {self.name!r}; {rest}{' ' + self.hint if self.hint else ''}"
+
+
+class DuplicateName(FetchlineError, ValueError):
+    """Two origins claim one name."""
+
+
+class PluginError(FetchlineError, ImportError):
+    """A plugin could not be imported, or what it registered breaks the contract."""
+
+
+class SessionFailed(FetchlineError):
+    """A session could not be opened; the cause is chained."""
+
+
+class BatchError(FetchlineError):
+    """A run that did not end well; ``batch`` holds everything that was finished."""
+
+    def __init__(self, message: str, batch: Batch[Any]) -> None:
+        super().__init__(message)
+        self.batch = batch
+
+
+class BatchFailed(BatchError):
+    """Nothing succeeded, or ``on_error="raise"`` met a failure, which ``failure`` holds."""
+
+    def __init__(self, message: str, batch: Batch[Any], failure: Failure | None = None) -> None:
+        super().__init__(message, batch)
+        self.failure = failure
+
+
+class InputFailed(BatchError):
+    """The iterable of items raised; its error is the cause."""
+
+
+class BatchCancelled(BatchError):
+    """The run was cancelled before its end."""
+
+
+class BatchInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a run; ``batch`` holds everything that was finished."""
+
+    def __init__(self, message: str, batch: Batch[Any]) -> None:
+        super().__init__(message)
+        self.batch = batch
+
+
+class AttemptTimeout(FetchlineError, TimeoutError):
+    """One attempt took longer than the fetcher's ``timeout``."""
+
+
+class Unpicklable(FetchlineError, TypeError):
+    """A function, item or value could not be sent to or from a worker."""
+
+
+class Signal(FetchlineError):
+    """What a fetch function raises to say something other than "it failed"."""
+
+
+class NoData(Signal):
+    """There is nothing for this item: an empty success, not an error.
+
+    >>> raise NoData("no trades on a holiday")
+    Traceback (most recent call last):
+    fetchline.errors.NoData: no trades on a holiday
+    """
+
+
+class NotReady(Signal):
+    """The remote side is still working: ask again, and hold no worker meanwhile.
+
+    Args:
+        after: seconds until the next attempt.
+        memo: what the next attempt finds in ``fl.attempt().memo``, such as a task id; picklable.
+    """
+
+    def __init__(self, after: float = 1.0, *, memo: Any = None) -> None:
+        super().__init__(after)
+        self.after = after
+        self.memo = memo
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_not_ready, (self.after, self.memo))
+
+    def __str__(self) -> str:
+        return f"not ready; ask again in {self.after:g} s"
+
+
+def _not_ready(after: float, memo: Any) -> NotReady:
+    return NotReady(after, memo=memo)
+
+
+class RetryAfter(Signal):
+    """The server asked for a pause of ``seconds``: nothing starts meanwhile, no retry is charged."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"the server asked to wait {self.seconds:g} s"
+
+
+def __getattr__(name: str) -> Any:
+    # BrokenProcessPool lives in concurrent.futures.process, which imports multiprocessing: only on use.
+    if name == "WorkerCrashed":
+        from fetchline.worker.crash import WorkerCrashed
+
+        return WorkerCrashed
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,347 @@
+"""Fetchers: functions under a name, with their policies."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from fetchline.interfaces import SessionSpec, Use
+from fetchline.pace import Pace
+from fetchline.retry import ONCE, Try, check_seconds
+
+if TYPE_CHECKING:
+    from fetchline.batch import Batch
+    from fetchline.jobs import Job
+    from fetchline.plan import Plan
+    from fetchline.registry import Registry
+    from fetchline.results import Result
+
+__all__ = ["Fetcher", "Policies", "fetcher", "injected"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_NAME = re.compile(r"[^\W\d][\w-]*(\.[^\W\d][\w-]*)*")
+
+
+class _Injected:
+    """The default of a parameter that fetchline fills with the session."""
+
+    def __repr__(self) -> str:
+        return "fetchline.injected"
+
+    def __reduce__(self) -> str:
+        return "injected"
+
+
+injected: Any = _Injected()
+"""Default of the parameter that receives the session: ``def f(item, *, session=fl.injected)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a fetcher declares besides its function; see ``fetcher`` for the meaning of each."""
+
+    retry: Try = ONCE
+    session: Any = None
+    timeout: float | None = None
+    pace: Pace | None = None
+    schema: Mapping[str, Any] | None = None
+    idempotent: bool = True
+    version: str = "1"
+    key: Callable[[Any], str] | None = None
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        put("retry", Try.of(self.retry))
+        put("pace", Pace.of(self.pace))
+        if self.timeout is not None:
+            put("timeout", check_seconds("timeout", self.timeout))
+        if not isinstance(self.idempotent, bool):
+            raise TypeError(f"idempotent must be True or False, not {self.idempotent!r}")
+        if self.schema is not None and not isinstance(self.schema, Mapping):
+            raise TypeError(f"schema must map column names to polars types, not {self.schema!r}")
+        if self.key is not None and not callable(self.key):
+            raise TypeError(f"key must be a function from item to str, not {self.key!r}")
+        session = self.session
+        if session is not None and not (isinstance(session, str | Use | SessionSpec) or callable(session)):
+            hint = " (an open session cannot go to other threads and processes: give its class or a factory)"
+            raise TypeError(
+                "session must be a name, fetchline.use(name, ...), a context-manager class or a factory, "
+                f"not {session!r}{hint if hasattr(session, '__enter__') else ''}"
+            )
+
+
+class Fetcher(Generic[P, R, T]):
+    """A function under a name, with its policies.
+
+    Calling it makes one plain call, with session, retries, timeout and pace: it returns what the function
+    returns and raises what it raises. ``run`` and its siblings make batches of it. Made by ``fetcher``.
+
+    Attributes:
+        name: its name in the registry.
+        function: the undecorated function.
+        policies: retry, session, timeout, pace, ...
+    """
+
+    _bare: bool
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, function: Callable[P, R], name: str, policies: Policies) -> None:
+        self.function = function
+        self.name = name
+        self.policies = policies
+        # A call with no policy but a retry costs a try block; everything else takes the long way.
+        self._bare = (
+            policies.session is None
+            and policies.timeout is None
+            and policies.pace is None
+            and not self.is_async
+        )
+        functools.update_wrapper(self, function)
+
+    @classmethod
+    def of(cls, function: Callable[P, R], name: str | None = None, **policies: Any) -> Fetcher[P, R, Any]:
+        """Make an unregistered fetcher of a function, or of another fetcher's function and policies."""
+        if isinstance(function, Fetcher):
+            raise TypeError(f"{function.name!r} is a fetcher already; change its policies with .replace(...)")
+        if not callable(function):
+            raise TypeError(f"a fetcher is made of a function, not of {function!r}")
+        plain = getattr(function, "__name__", None) or type(function).__name__
+        name = name if name is not None else re.sub(r"\W", "", plain) or "fetch"
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is no name for a fetcher; write words of letters, digits, _ and -, separated by dots"
+            )
+        return cls(function, name, Policies(**policies))
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function."""
+        from fetchline.worker.attempt import is_async
+
+        return is_async(self.function)
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Module and qualified name of the function."""
+        return (
+            getattr(self.function, "__module__", None) or "?",
+            getattr(self.function, "__qualname__", None) or repr(self.function),
+        )
+
+    @property
+    def session_parameter(self) -> str | None:
+        """The parameter whose default is ``injected``."""
+        for name, parameter in _signature(self.function).items():
+            if parameter.default is injected:
+                return name
+        return None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._bare:
+            try:
+                return self.function(*args, **kwargs)
+            except Exception as error:
+                if self.policies.retry is ONCE:
+                    raise
+                failed = error
+            from fetchline.direct import call_again
+
+            return cast(R, call_again(self, failed, args, kwargs))
+        from fetchline.direct import call
+
+        return cast(R, call(self, args, kwargs))
+
+    def open(self) -> Any:
+        """Keep one session open over several direct calls: ``with ohlcv.open() as fetch: fetch("AAPL")``.
+
+        Async fetchers want ``async with``.
+        """
+        from fetchline.direct import aopen, open_
+
+        return aopen(self) if self.is_async else open_(self)
+
+    def replace(self, **changes: Any) -> Fetcher[P, R, T]:
+        """Make an unregistered fetcher with other policies; the name stays.
+
+        >>> @fetcher
+        ... def quote(symbol: str) -> str:
+        ...     return symbol
+        >>> quote.replace(timeout=5).policies.timeout
+        5.0
+        """
+        known = Policies.__dataclass_fields__
+        unknown = [name for name in changes if name not in known]
+        if unknown:
+            raise TypeError(f"a fetcher has no policy {unknown[0]!r}; it has {', '.join(known)}")
+        return type(self)(self.function, self.name, replace(self.policies, **changes))
+
+    def run(self, items: Iterable[Any], **options: Any) -> Batch[T]:
+        """Run a batch; see ``fetchline.run``."""
+        from fetchline.run import run
+
+        return run(self, items, **options)
+
+    async def arun(self, items: Any, **options: Any) -> Batch[T]:
+        """Run a batch on the caller's event loop; see ``fetchline.arun``."""
+        from fetchline.run import arun
+
+        return await arun(self, items, **options)
+
+    def stream(self, items: Iterable[Any], **options: Any) -> Iterator[Result[T]]:
+        """Iterate over results as they come; see ``fetchline.stream``."""
+        from fetchline.run import stream
+
+        return stream(self, items, **options)
+
+    def astream(self, items: Any, **options: Any) -> AsyncIterator[Result[T]]:
+        """Iterate over results on the caller's event loop; see ``fetchline.astream``."""
+        from fetchline.run import astream
+
+        return astream(self, items, **options)
+
+    def submit(self, items: Iterable[Any], **options: Any) -> Job[T]:
+        """Start a batch in the background; see ``fetchline.submit``."""
+        from fetchline.run import submit
+
+        return submit(self, items, **options)
+
+    def plan(self, items: Iterable[Any], **options: Any) -> Plan:
+        """Say what a run would do; see ``fetchline.plan``."""
+        from fetchline.plan import plan
+
+        return plan(self, items, **options)
+
+    def __repr__(self) -> str:
+        shown = [f"{n}={v!r}" for n, v in _declared(self.policies)]
+        return f"<fetcher {self.name!r} of {'.'.join(self.origin)}{': ' if shown else ''}{', '.join(shown)}>"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        raise TypeError(
+            f"{self.name!r} decorates a method; a fetcher needs a plain function that takes its item first"
+        )
+
+    def __reduce__(self) -> Any:
+        module, qualname = self.origin
+        if module != "__main__" and _look_up(module, qualname) is self:
+            return _import, (module, qualname)
+        return Fetcher, (self.function, self.name, self.policies)
+
+
+def _signature(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}  # some built-ins have none
+
+
+def _declared(policies: Policies) -> Iterator[tuple[str, Any]]:
+    plain = Policies()
+    for name in Policies.__dataclass_fields__:
+        value = getattr(policies, name)
+        if value != getattr(plain, name):
+            yield name, value
+
+
+def _look_up(module: str, qualname: str) -> Any:
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _import(module: str, qualname: str) -> Any:
+    import importlib
+
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+class _Decorator(Protocol):
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, T]], /
+    ) -> Fetcher[P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Fetcher[P, R, R]: ...
+
+
+@overload
+def fetcher(function: Callable[P, Coroutine[Any, Any, T]], /) -> Fetcher[P, Coroutine[Any, Any, T], T]: ...
+@overload
+def fetcher(function: Callable[P, R], /) -> Fetcher[P, R, R]: ...
+@overload
+def fetcher(
+    name: str | None = None,
+    /,
+    *,
+    retry: Try | int | None = None,
+    session: Any = None,
+    timeout: Any = None,
+    pace: Pace | str | None = None,
+    schema: Mapping[str, Any] | None = None,
+    idempotent: bool = True,
+    version: str = "1",
+    key: Callable[[Any], str] | None = None,
+    registry: Registry | None = None,
+) -> _Decorator: ...
+def fetcher(target: Any = None, /, *, registry: Registry | None = None, **policies: Any) -> Any:
+    """Register a function as a fetcher, under its own name or the one given.
+
+    The decorated function keeps its signature, types and docstring, and is called as before.
+
+    Args:
+        target: the function (bare ``@fetcher``), or its name in the registry, with dots for namespaces.
+        retry: a ``Try``, or the number of calls in all. Without it an item gets one call.
+        session: a session's name, ``fetchline.use(name, **options)``, a context-manager class or a factory.
+        timeout: seconds an attempt may take, login, pace and waits not counted.
+        pace: how fast attempts may start, as ``"20/s"``; over all workers of a run, retries included.
+        schema: column names to polars types, for the frames of this fetcher.
+        idempotent: False for a write: an attempt whose answer was lost ends as ``unknown_outcome`` instead
+            of being sent twice.
+        version: changes when stored results are no longer comparable.
+        key: gives the key of an item that is no str, number, date or Period.
+        registry: where to register instead of the default registry.
+
+    Raises:
+        TypeError, ValueError: a policy is not what it should be.
+        DuplicateName: the name belongs to a function of another origin.
+
+    >>> @fetcher("docs.square", retry=3)
+    ... def square(n: int) -> int:
+    ...     return n * n
+    >>> square(4), square.name
+    (16, 'docs.square')
+    """
+    unknown = [name for name in policies if name not in Policies.__dataclass_fields__]
+    if unknown:
+        known = ", ".join(Policies.__dataclass_fields__)
+        raise TypeError(f"a fetcher has no policy {unknown[0]!r}; it has {known}")
+    if target is not None and not isinstance(target, str):
+        if not callable(target):
+            raise TypeError(f"@fetcher decorates a function, not {target!r}; options are keywords")
+        return _register(target, None, registry, policies)
+    return functools.partial(_register, name=target, registry=registry, policies=policies)
+
+
+def _register(
+    function: Callable[..., Any], name: str | None, registry: Registry | None, policies: dict[str, Any]
+) -> Any:
+    from fetchline import registry as registries
+
+    made = Fetcher.of(function, name, **policies)
+    (registry if registry is not None else registries.default).register(made)
+    return made

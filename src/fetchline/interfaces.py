@@ -1,0 +1,317 @@
+"""What plugins provide: the protocols of the four kinds of backend, and the records that announce them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from fetchline.results import ErrorCode
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = [
+    "AttemptInfo",
+    "Executor",
+    "ExecutorSpec",
+    "LoopWorker",
+    "Progress",
+    "ProgressBackend",
+    "ProgressSpec",
+    "PullExecutor",
+    "RemoteWorker",
+    "RunInfo",
+    "SessionScope",
+    "SessionSpec",
+    "Source",
+    "StoreSpec",
+    "Use",
+    "Verdict",
+    "VerdictKind",
+    "Worker",
+]
+
+# -- naming a backend with options -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A backend by name, with options for its factory; made by ``fetchline.use``."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# -- what an attempt came to -------------------------------------------------------------------------------
+
+VerdictKind: TypeAlias = Literal["retry", "throttled", "not_ready", "expired", "permanent", "no_data", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one failed attempt means for its item.
+
+    Attributes:
+        kind: ``retry`` (charged), ``throttled`` (everybody pauses, uncharged), ``not_ready`` (this item
+            waits, uncharged), ``expired`` (the session logs in again), ``permanent`` (no further attempt),
+            ``no_data`` (an empty success), ``stop`` (the whole run ends).
+        code: the failure's code, should this be the last attempt.
+        delay: seconds until the item may start again.
+        memo: what the item's next attempt is told (``NotReady(memo=...)``).
+    """
+
+    kind: VerdictKind
+    code: ErrorCode = "error"
+    delay: float = 0.0
+    memo: Any = None
+
+
+# -- executors ---------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """What carries attempts: any ``concurrent.futures.Executor`` is one."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]: ...
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None: ...
+
+
+class Worker(ExitStack):
+    """One worker of a ``PullExecutor``: what it keeps from run to run, such as open sessions.
+
+    The executor makes one for each of its workers, enters nothing, and closes it on that worker when the
+    worker ends; it hands it to every source the worker serves.
+    """
+
+    def __init__(self, replace: Callable[[], None]) -> None:
+        super().__init__()
+        self.kept: dict[Any, Any] = {}
+        self.replace = replace
+        """Called from another thread: this worker is stuck, so put another in its place."""
+
+
+class LoopWorker(AsyncExitStack):
+    """The same for an event loop, whose attempts are tasks that share what it keeps.
+
+    ``tasks`` are those at work; whoever owns the loop cancels what is left of them before closing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[Any, Any] = {}
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any], context: Context | None = None) -> None:
+        """Run ``work`` as one of the tasks; call it on the loop."""
+        import asyncio  # only where a loop runs: importing this module must stay cheap
+
+        task = asyncio.get_running_loop().create_task(work, context=context)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+class RemoteWorker(Worker):
+    """A worker process, as the thread sees it that owns its end of the pipe; frames are of ``worker.child``."""
+
+    @property
+    @abstractmethod
+    def process(self) -> Any:
+        """The process behind it, started if it is not running."""
+
+    @abstractmethod
+    def ask(self, kind: bytes, payload: bytes = b"") -> None:
+        """Send a frame; one to a process that has died is lost."""
+
+    @abstractmethod
+    def answer(self, timeout: float | None) -> tuple[bytes, bytes | bytearray] | None:
+        """Wait for a frame; None when so many seconds are over.
+
+        Raises:
+            WorkerCrashed: the process died; the next ``ask`` starts another.
+        """
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End the process now; safe from any thread."""
+
+
+class Source(Protocol):
+    """Where the workers of a ``PullExecutor`` find attempts to make; safe to use from any thread."""
+
+    def serve(self, worker: Worker) -> None:
+        """Take and make attempts on this thread until the run is over."""
+
+    def aserve(self, worker: LoopWorker, tasks: int) -> None:
+        """Start that many tasks that take and make attempts on this loop."""
+
+
+@runtime_checkable
+class PullExecutor(Executor, Protocol):
+    """An executor whose workers take attempts themselves: no future and no queue for each item."""
+
+    def work(self, source: Source, workers: int) -> None:
+        """Set ``workers`` workers to ``source`` and return at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorSpec:
+    """An executor by name, with honest flags; drivers adapt to the flags and the suites test them.
+
+    Attributes:
+        name: what a user writes, ``executor="name"``.
+        factory: ``factory(max_workers=n, **options)`` gives an ``Executor``.
+        needs_pickling: functions and items must pickle.
+        runs_coroutines: it runs coroutine functions itself.
+        isolates_crashes: a crash of the function cannot take the caller down.
+        can_kill: a running attempt can be ended.
+        remote: workers may be on other machines.
+        summary: one line for ``fetchline plugins``.
+    """
+
+    name: str
+    factory: Callable[..., Any]
+    needs_pickling: bool = False
+    runs_coroutines: bool = False
+    isolates_crashes: bool = False
+    can_kill: bool = False
+    remote: bool = False
+    summary: str = ""
+
+
+# -- sessions ----------------------------------------------------------------------------------------------
+
+SessionScope: TypeAlias = Literal["attempt", "worker", "process"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSpec:
+    """A session by name: opened in the worker that uses it, closed by it, never pickled.
+
+    Attributes:
+        name: what a user writes, ``session="name"``.
+        factory: ``factory(**options)`` gives a context manager; for sync functions.
+        async_factory: ``async_factory(**options)`` gives an async context manager; for async functions.
+        scope: ``attempt``, ``worker`` (a thread, a process, a loop) or ``process``.
+        thread_safe: False refuses to share one session between threads.
+        max_open: how many may be open at once in a process; None is no limit.
+        expired: exception types, or a predicate, that say the login is no longer valid.
+        judge: gives a ``Verdict`` for an exception this session knows, None for any other.
+        portable: turns an exception into one that pickles; runs in the worker.
+        open_timeout: seconds an opening may take.
+        summary: one line for ``fetchline plugins``.
+    """
+
+    name: str
+    factory: Callable[..., AbstractContextManager[Any]] | None = None
+    async_factory: Callable[..., AbstractAsyncContextManager[Any]] | None = None
+    scope: SessionScope = "worker"
+    thread_safe: bool = True
+    max_open: int | None = None
+    expired: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = ()
+    judge: Callable[[BaseException], Verdict | None] | None = None
+    portable: Callable[[BaseException], BaseException] | None = None
+    open_timeout: float | None = None
+    summary: str = ""
+
+
+# -- progress ----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        total: items in all; None while the input has not ended and has no length.
+        done: items with a result, failed ones included.
+        failed: items whose result is a Failure.
+        running: attempts in flight.
+        retrying: items waiting for another attempt.
+        waiting: items taken from the input that have not started.
+        rate: items a second, over the run.
+        eta_s: seconds to the end at that rate; None when unknown.
+    """
+
+    total: int | None = None
+    done: int = 0
+    failed: int = 0
+    running: int = 0
+    retrying: int = 0
+    waiting: int = 0
+    rate: float = 0.0
+    eta_s: float | None = None
+
+
+@runtime_checkable
+class ProgressBackend(Protocol):
+    """Shows a run's progress; called on the host thread only, a few times a second."""
+
+    def start(self, total: int | None, label: str) -> None: ...
+
+    def update(self, progress: Progress) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressSpec:
+    """A progress display by name; ``factory(**options)`` gives a ``ProgressBackend``."""
+
+    name: str
+    factory: Callable[..., ProgressBackend]
+    summary: str = ""
+
+
+# -- stores ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSpec:
+    """A place for results by name; ``schemes`` are the URL schemes it answers to."""
+
+    name: str
+    factory: Callable[..., Any]
+    schemes: Sequence[str] = ()
+    summary: str = ""
+
+
+# -- what hooks are told -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run, as hooks see it.
+
+    Attributes:
+        id: a UUID as text.
+        fetcher: the fetcher's name.
+        executor: the executor's name.
+        concurrency: attempts at once, at the most.
+        total: items, where the input has a length.
+        params: the run's ``params``.
+    """
+
+    id: str
+    fetcher: str
+    executor: str
+    concurrency: int
+    total: int | None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptInfo:
+    """One finished attempt: which item, which number (from 1), how it ended and how long it ran in seconds."""
+
+    key: str
+    index: int
+    number: int
+    verdict: Verdict | None
+    ran_s: float

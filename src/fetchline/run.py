@@ -1,0 +1,465 @@
+"""Runs: ``run``, ``arun``, ``stream``, ``astream`` and ``submit`` put a fetcher, items and an executor together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextvars import copy_context
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from fetchline.batch import Batch
+from fetchline.binding import bind_check
+from fetchline.catalog import catalog
+from fetchline.collector import Collector
+from fetchline.config import resolve
+from fetchline.core.schedule import Limits, Schedule
+from fetchline.drive.feed import Intake, KeyCheck
+from fetchline.drive.gates import LoopGate
+from fetchline.drive.host import Host, Interrupted, LoopHost
+from fetchline.drive.source import Source
+from fetchline.errors import BatchCancelled, BatchFailed, BatchInterrupted, InputFailed
+from fetchline.executors import Crew, choose
+from fetchline.fetchers import Fetcher
+from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo, SessionSpec, Use
+from fetchline.items import Grid, check_items, uniform_type
+from fetchline.registry import default
+from fetchline.results import Result
+from fetchline.verdict import Judge
+from fetchline.worker.attempt import Program
+from fetchline.worker.sessions import SessionUse
+
+if TYPE_CHECKING:
+    from fetchline.jobs import Job
+
+__all__ = ["arun", "astream", "find", "run", "session_use", "stream", "submit"]
+
+T = TypeVar("T")
+_log = logging.getLogger("fetchline")
+_WHOLE = (list, tuple, range, Grid)
+
+
+@overload
+def run(fetcher: Fetcher[Any, Any, T], items: Iterable[Any], **options: Any) -> Batch[T]: ...
+@overload
+def run(fetcher: str | Callable[..., Any], items: Iterable[Any], **options: Any) -> Batch[Any]: ...
+def run(fetcher: Any, items: Iterable[Any], **options: Any) -> Batch[Any]:
+    """Fetch every item and give one result each, in input order.
+
+    Coroutine functions run on an event loop of the run's own, so this works in scripts, notebooks and inside a
+    running loop alike. A list, tuple or ``grid`` is taken whole; any other iterable is drawn in this thread.
+
+    Args:
+        fetcher: a fetcher, its name in the registry, or a plain function.
+        items: anything iterable; ``Args`` and ``grid`` items stand for several arguments.
+        options: the fields of ``BatchConfig``: executor, workers, concurrency, params, on_error, progress,
+            on_progress, key, deadline, plugins, ...; and ``config=``.
+
+    Returns:
+        A ``Batch``: a sequence of ``Success`` and ``Failure``.
+
+    Raises:
+        UnknownName: no fetcher, executor, session or progress display has that name.
+        TypeError, ValueError: an option, an item or the signature does not fit; nothing was started.
+        BatchFailed: ``on_error="raise"`` and an item failed; its error is the cause.
+        InputFailed: the iterable raised; its error is the cause.
+        BatchInterrupted: Ctrl-C. All four carry the partial ``batch``.
+
+    >>> def double(n: int) -> int:
+    ...     return 2 * n
+    >>> [result.value for result in run(double, [1, 2, 3], progress=None)]
+    [2, 4, 6]
+    """
+    prepared = _Run(fetcher, items, options, progress="auto")
+    return prepared.batch_here()
+
+
+async def arun(fetcher: Any, items: Any, **options: Any) -> Batch[Any]:
+    """Fetch every item on the caller's own event loop; else as ``run``.
+
+    ``items`` may be an async iterable too. Plain functions run in threads. Cancelling the task cancels the
+    attempts in flight.
+    """
+    prepared = _Run(fetcher, items, options, progress="auto", on_loop=True)
+    return await prepared.batch_on_loop()
+
+
+def stream(
+    fetcher: Any, items: Iterable[Any], *, as_completed: bool = False, **options: Any
+) -> Iterator[Result[Any]]:
+    """Give results while the input goes on, in bounded memory.
+
+    At most ``window`` items (default: 1024 or 10 times the concurrency, whichever is more) are held past the
+    last result taken; a slow consumer stops the input. Iterables that are not lists are drawn in a feeder
+    thread of their own, so that a blocking generator does not hold back results that are ready; an iterator
+    bound to this thread (a sqlite3 cursor) wants ``run``, or a list.
+
+    Args:
+        as_completed: give results as they are completed, not in input order.
+
+    Raises:
+        InputFailed: the iterable raised; what was taken before is given first.
+        others: as ``run``; wrong options are refused here, before the first ``next()``.
+
+    >>> [result.value for result in stream(abs, iter([-1, -2]))]
+    [1, 2]
+    """
+    prepared = _Run(
+        fetcher, items, options, progress=None, emits=True, ordered=not _flag("as_completed", as_completed)
+    )
+    return prepared.results_here()
+
+
+def astream(
+    fetcher: Any, items: Any, *, as_completed: bool = False, **options: Any
+) -> AsyncIterator[Result[Any]]:
+    """Give results while the input goes on, on the caller's own event loop; else as ``stream``.
+
+    Leaving the loop early ends the attempts when the iterator is closed: use ``contextlib.aclosing``.
+    """
+    ordered = not _flag("as_completed", as_completed)
+    prepared = _Run(fetcher, items, options, progress=None, emits=True, ordered=ordered, on_loop=True)
+    return prepared.results_on_loop()
+
+
+def submit(fetcher: Any, items: Iterable[Any], **options: Any) -> Job[Any]:
+    """Start a run in the background and return its ``Job`` at once; wrong options are refused here.
+
+    >>> job = submit(abs, [-1, -2])
+    >>> [result.value for result in job.result()]
+    [1, 2]
+    """
+    from fetchline.jobs import Job
+
+    return Job(_Run(fetcher, items, options, progress=None, feeder=True))
+
+
+def find(fetcher: Any, registry: Any = None) -> Fetcher[Any, Any, Any]:
+    """Get the fetcher meant by a fetcher, a name or a plain function."""
+    if isinstance(fetcher, Fetcher):
+        return fetcher
+    if isinstance(fetcher, str):
+        found: Fetcher[Any, Any, Any] = (registry if registry is not None else default)[fetcher]
+        return found
+    if callable(fetcher):
+        return Fetcher.of(fetcher)
+    raise TypeError(f"a fetcher, its name or a function is wanted, not {fetcher!r}")
+
+
+def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
+    """Resolve what the fetcher declared as ``session=``."""
+    session, parameter = fetcher.policies.session, fetcher.session_parameter
+    if session is None:
+        if parameter is not None:
+            raise TypeError(
+                f"{fetcher.name!r} wants a session in {parameter!r}, but declares none: @fetcher(session=...)"
+            )
+        return None
+    named = Use(session) if isinstance(session, str) else session
+    options: dict[str, Any] = {}
+    if isinstance(named, Use):
+        session, options = catalog().session(named.name), dict(named.options)
+    if not isinstance(session, SessionSpec):
+        name = getattr(session, "__qualname__", None) or type(session).__name__
+        session = SessionSpec(name=name, factory=session)
+    if session.factory is None and not fetcher.is_async:
+        raise TypeError(
+            f"{fetcher.name!r} is not async, but session {session.name!r} is for async functions only"
+        )
+    return SessionUse(session, options, parameter)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+class _Run:
+    """One run, with everything decided and nothing started."""
+
+    def __init__(
+        self,
+        fetcher: Any,
+        items: Any,
+        options: dict[str, Any],
+        *,
+        progress: Any,
+        emits: bool = False,
+        ordered: bool = False,
+        on_loop: bool = False,
+        feeder: bool = False,
+    ) -> None:
+        options = dict(options)
+        config = options.pop("config", None)
+        self.fetcher = find(fetcher, options.get("registry") or getattr(config, "registry", None))
+        defaults = {"progress": progress, "on_error": "collect"}
+        chosen = self.config = resolve(options, config, defaults)
+        check_items(items)
+        policies = self.fetcher.policies
+        self.key = chosen.key if chosen.key is not None else policies.key
+        self.emits, self.ordered, self.on_loop = emits, ordered, on_loop
+        self.feeder = feeder or emits
+        self.crew = choose(
+            chosen.executor,
+            asynchronous=self.fetcher.is_async,
+            workers=chosen.workers,
+            concurrency=chosen.concurrency,
+            on_loop=on_loop,
+        )
+        if hasattr(items, "__aiter__") and not on_loop:
+            raise TypeError("an async iterable of items needs an event loop: use arun or astream")
+        window = chosen.window or max(1024, 10 * self.crew.concurrency)
+        use = session_use(self.fetcher)
+        self.total = _length(items)
+        self.info = RunInfo(
+            id=str(uuid.uuid4()),
+            fetcher=self.fetcher.name,
+            executor=self.crew.name,
+            concurrency=self.crew.concurrency,
+            total=self.total,
+            params=dict(chosen.params or {}),
+        )
+        self.program = Program(
+            function=self.fetcher.function,
+            reference=self.fetcher,
+            name=self.fetcher.name,
+            judge=Judge(policies.retry, use.spec if use else None, policies.idempotent),
+            params=dict(chosen.params or {}),
+            session=use,
+            middleware=catalog().middleware(chosen.plugins, self.info) if chosen.plugins else (),
+            timeout=policies.timeout,
+            key=self.key,
+        )
+        self.whole = self._take_whole(items)
+        if self.whole is None:
+            bind_check(self.fetcher, chosen.params or {}, (), use)
+        self.collector = Collector(self, items=self.whole)
+        self.schedule = Schedule(
+            Limits(
+                concurrency=self.crew.concurrency,
+                window=window,
+                retry=policies.retry.limit,
+                # A lane times its process itself: it alone knows which item of a chunk has begun.
+                timeout=None if self.crew.spec.isolates_crashes else policies.timeout,
+                fail_fast=chosen.on_error == "raise",
+                rates=policies.pace.windows if policies.pace else (),
+            ),
+            ordered=ordered,
+        )
+        self.source = Source(
+            self.schedule,
+            self.program,
+            context=copy_context(),
+            max_abandoned=2 * self.crew.workers,
+            trace=self.collector.wants_attempts,
+        )
+        self.intake: Intake | None = None
+        if self.whole is None:
+            # A batch keeps its keys anyway; a stream must not grow.
+            check = KeyCheck(self.key, remember=window if emits else None)
+            self.intake = Intake(self.source, items, check)
+
+    def _take_whole(self, items: Any) -> Sequence[Any] | None:
+        """Check an input that is at hand, before anything starts."""
+        if type(items) is not Grid and type(items) not in _WHOLE and _length(items) is not None:
+            items = list(items)
+        if type(items) not in _WHOLE:
+            return None
+        whole: Sequence[Any] = tuple(items) if type(items) is list else items
+        if self.key is not None or (not isinstance(whole, range) and uniform_type(whole) is None):
+            check = KeyCheck(self.key)
+            for item in whole:
+                check(item)
+        bind_check(self.fetcher, self.config.params or {}, whole, self.program.session)
+        return whole
+
+    # -- on the caller's thread -----------------------------------------------------------------------------
+
+    def batch_here(self) -> Batch[Any]:
+        """Run to the end on this thread."""
+        host = Host(self.source, self.intake, inline=self.crew.name == "serial", **self._desk())
+        self._feed_from_elsewhere()
+        interrupted = False
+        with self._started():
+            try:
+                host.run()
+            except Interrupted:
+                interrupted = True
+        return self._outcome(interrupted)
+
+    def results_here(self) -> Iterator[Result[Any]]:
+        """Hand out results on this thread."""
+        host = Host(self.source, self.intake, inline=self.crew.name == "serial", **self._desk())
+        record = self.collector.record
+        with self._started():
+            self._feed_from_elsewhere()
+            try:
+                with contextlib.closing(host.stream()) as slots:
+                    for slot in slots:
+                        yield record(slot)
+            except Interrupted:
+                raise self._interrupted() from None
+        self._outcome(False)
+
+    def _feed_from_elsewhere(self) -> None:
+        if self.intake is not None and self.feeder and self.crew.name != "serial":
+            self.intake.in_thread()
+
+    def _desk(self) -> dict[str, Any]:
+        return {
+            "sink": self.collector.take,
+            "tick": self.collector.tick,
+            "ordered": self.ordered,
+            "emits": self.emits,
+            "deadline": self.config.deadline and time.monotonic() + self.config.deadline,
+        }
+
+    @contextlib.contextmanager
+    def _started(self) -> Iterator[None]:
+        crew = self.crew
+        pool: Any = None
+        self.collector.start()
+        try:
+            if self.whole is not None:
+                self.schedule.feed_from(self.whole)
+            if crew.name != "serial":
+                pool = crew.pool() if crew.owned else crew.pool
+                self._set_to_work(pool, crew)
+            self.source.watch()
+            yield
+        finally:
+            self.source.close()
+            if pool is not None and crew.owned:
+                # Workers close their sessions on leaving; only stuck ones are not waited for.
+                pool.shutdown(wait=self.source.abandoned == 0)
+            self.collector.finish()
+
+    def _set_to_work(self, pool: Any, crew: Crew) -> None:
+        workers = crew.workers
+        if self.whole is not None:
+            workers = max(1, min(workers, len(self.whole)))
+        if isinstance(pool, PullExecutor):
+            pool.work(self.source, workers)
+        else:
+            from fetchline.drive.push import push
+
+            push(
+                self.source,
+                pool,
+                crew.concurrency,
+                run_id=self.info.id,
+                pickled=crew.spec.needs_pickling,
+            )
+
+    # -- on the caller's loop -------------------------------------------------------------------------------
+
+    async def batch_on_loop(self) -> Batch[Any]:
+        """Run to the end as part of the caller's task."""
+        async with contextlib.aclosing(self._slots_on_loop()) as slots:
+            async for _ in slots:
+                raise AssertionError("a run hands nothing out")
+        return self._outcome(False)
+
+    async def results_on_loop(self) -> AsyncIterator[Result[Any]]:
+        """Hand out results to the caller's task."""
+        record = self.collector.record
+        async with contextlib.aclosing(self._slots_on_loop()) as slots:
+            async for slot in slots:
+                yield record(slot)
+        self._outcome(False)
+
+    async def _slots_on_loop(self) -> AsyncGenerator[Any, None]:
+        loop = asyncio.get_running_loop()
+        host = LoopHost(self.source, None, gate=LoopGate(loop), **self._desk())
+        here = self.crew.spec.runs_coroutines and not self.crew.spec.needs_pickling and self.fetcher.is_async
+        pool: Any = None
+        worker = LoopWorker()
+        self.collector.start()
+        try:
+            if self.whole is not None:
+                self.schedule.feed_from(self.whole)
+            elif self.intake is not None:
+                if hasattr(self.intake._items, "__aiter__"):
+                    worker.start(self.intake.on_loop(LoopGate(loop)))
+                else:
+                    self.intake.in_thread()
+            if here:
+                tasks = self.crew.concurrency
+                self.source.aserve(worker, tasks if self.total is None else max(1, min(tasks, self.total)))
+            else:
+                pool = self.crew.pool() if self.crew.owned else self.crew.pool
+                self._set_to_work(pool, self.crew)
+            self.source.watch()
+            async with contextlib.aclosing(host.stream()) as slots:
+                async for slot in slots:
+                    yield slot
+        finally:
+            await host.end()
+            self.source.close()
+            for task in worker.tasks:
+                task.cancel()
+            if worker.tasks:
+                await asyncio.wait(worker.tasks, timeout=1.0)
+            await worker.aclose()
+            if pool is not None and self.crew.owned:
+                await asyncio.to_thread(pool.shutdown, wait=self.source.abandoned == 0)
+            self.collector.finish()
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def _outcome(self, interrupted: bool) -> Batch[Any]:
+        if self.source.bug is not None:
+            raise self.source.bug
+        batch = self.collector.batch(again=self._again)
+        summary = batch.summary
+        if interrupted:
+            raise self._interrupted()
+        if self.intake is not None and self.intake.error is not None:
+            error = self.intake.error
+            raise InputFailed(
+                f"the items for {self.fetcher.name!r} ended with {type(error).__name__}: {error}, after "
+                f"{summary.total} of them",
+                batch,
+            ) from error
+        if self.collector.raised is not None:
+            failure = self.collector.raised
+            raise BatchFailed(
+                f"{self.fetcher.name!r} failed for item {failure.index}, key {failure.key!r}: {failure.message}; "
+                f"{summary.succeeded} items had succeeded",
+                batch,
+                failure,
+            ) from failure.error
+        if self.collector.cancelled:
+            raise BatchCancelled(
+                f"the run of {self.fetcher.name!r} was cancelled after {summary.succeeded} of {summary.total} items",
+                batch,
+            )
+        return batch
+
+    def _interrupted(self) -> BatchInterrupted:
+        batch = self.collector.batch(again=self._again)
+        done = batch.summary.total - batch.summary.codes["cancelled"]
+        return BatchInterrupted(
+            f"interrupted: {done} of {batch.summary.total} items of {self.fetcher.name!r} are finished; they "
+            "are in this exception's .batch",
+            batch,
+        )
+
+    def _again(self, items: list[Any]) -> Batch[Any]:
+        config = replace(self.config, executor=self._executor_again())
+        return run(self.fetcher, items, config=config)
+
+    def _executor_again(self) -> Any:
+        return self.config.executor if self.crew.owned else self.crew.pool
+
+
+def _length(items: Any) -> int | None:
+    try:
+        return len(items)
+    except TypeError:
+        return None

@@ -1,0 +1,197 @@
+"""What an exception means: the worker judges it here, the schedule only ever sees the ``Verdict``."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from fetchline.errors import (
+    AttemptTimeout,
+    NoData,
+    NotReady,
+    RetryAfter,
+    SessionFailed,
+    Unpicklable,
+)
+from fetchline.interfaces import SessionSpec, Verdict
+from fetchline.retry import Try
+
+__all__ = ["RETRY_AFTER_CAP", "Judge", "retry_after"]
+
+RETRY_AFTER_CAP = 300.0
+"""Seconds a server may ask for at the most."""
+
+_RETRIABLE_4XX = frozenset({408, 425, 429})  # RFC 9110 timeout, RFC 8470 too early, RFC 6585 too many
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Judge the exceptions of one fetcher's attempts.
+
+    The order is: fetchline's own signals; ``expired=`` of the session; an HTTP answer that asks for a pause;
+    what the session knows about its own errors; the retry policy.
+    """
+
+    policy: Try
+    session: SessionSpec | None = None
+    idempotent: bool = True
+
+    def __call__(self, error: BaseException, *, failed: int, attempt: int, elapsed: float) -> Verdict:
+        """Say what ``error`` means.
+
+        Args:
+            error: what the attempt raised.
+            failed: charged attempts that have failed, this one counted.
+            attempt: the attempt's number, charged or not.
+            elapsed: seconds since the item's first attempt.
+        """
+        match error:
+            case NoData():
+                return Verdict("no_data")
+            case NotReady():
+                return Verdict("not_ready", "not_ready", error.after, error.memo)
+            case RetryAfter():
+                return Verdict("throttled", "throttled", min(max(error.seconds, 0.0), RETRY_AFTER_CAP))
+            case Unpicklable():
+                return Verdict("permanent", "unpicklable")
+            case SystemExit():
+                return self.crash()
+        verdict = self._known(error, failed, attempt)
+        if verdict is None:
+            verdict = Verdict("retry", _code(error))
+        if verdict.kind == "retry":
+            verdict = self._policy(error, verdict, failed, elapsed)
+        return verdict
+
+    def crash(self) -> Verdict:
+        """Say what it means that a worker died under its item."""
+        if self.idempotent:
+            return Verdict("retry", "crashed")
+        return Verdict("permanent", "unknown_outcome")
+
+    def _known(self, error: BaseException, failed: int, attempt: int) -> Verdict | None:
+        session = self.session
+        if session is not None and session.expired and _matches(session.expired, error):
+            return Verdict("expired", "session")
+        answer = _http_answer(error)
+        if answer is not None:
+            status, headers = answer
+            if status in (429, 503):
+                code = "throttled" if status == 429 else "unavailable"
+                pause = retry_after(headers)
+                if pause is not None:
+                    return Verdict("throttled", code, pause)  # type: ignore[arg-type]  # a Literal by the line above
+                if status == 429:
+                    return Verdict("throttled", "throttled", self.policy.delay(attempt) or 0.1)
+        verdict = session.judge(error) if session is not None and session.judge is not None else None
+        if verdict is None and answer is not None:
+            status = answer[0]
+            if 400 <= status < 500 and status not in _RETRIABLE_4XX:
+                verdict = Verdict("permanent", "permanent")
+            elif status >= 500:
+                verdict = Verdict("retry", "unavailable")
+        if verdict is not None and verdict.kind == "permanent" and _decides(self.policy):
+            # A function given as on= has looked at the error itself; it may know better than a status code.
+            return Verdict("retry", verdict.code)
+        return verdict
+
+    def _policy(self, error: BaseException, verdict: Verdict, failed: int, elapsed: float) -> Verdict:
+        if not self.idempotent and _may_have_arrived(error):
+            return Verdict("permanent", "unknown_outcome")
+        if isinstance(error, AttemptTimeout | SessionFailed | CancelledError):
+            # These are worth another attempt whatever exceptions on= names.
+            delay: float | None = self.policy.delay(failed)
+        elif not isinstance(error, Exception):
+            delay = None
+        else:
+            delay = self.policy.judge(error, failed, elapsed)
+        if delay is None:
+            return Verdict("permanent", verdict.code)
+        return Verdict("retry", verdict.code, max(delay, verdict.delay))
+
+
+def retry_after(headers: Any) -> float | None:
+    """Read a Retry-After header (RFC 9110, 10.2.3): seconds or an HTTP date, between 0 and the cap.
+
+    A date is measured against the answer's own Date header where there is one, so clocks may differ.
+
+    >>> retry_after({"Retry-After": "3"}), retry_after({"Retry-After": "soon"}), retry_after({})
+    (3.0, None, None)
+    """
+    text = _header(headers, "Retry-After")
+    if text is None:
+        return None
+    try:
+        pause = float(text)
+    except ValueError:
+        when = _http_date(text)
+        if when is None:
+            return None
+        now = _http_date(_header(headers, "Date") or "") or datetime.now(UTC)
+        pause = (when - now).total_seconds()
+    if pause != pause:
+        return None
+    return min(max(pause, 0.0), RETRY_AFTER_CAP)
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        when = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _header(headers: Any, name: str) -> str | None:
+    try:
+        value = headers.get(name)
+        if value is None:
+            value = headers.get(name.lower())
+    except AttributeError:
+        return None
+    return None if value is None else str(value).strip()
+
+
+def _http_answer(error: BaseException) -> tuple[int, Any] | None:
+    """Find a status and headers on the error or on its response: httpx, requests, niquests, aiohttp, urllib."""
+    for holder in (getattr(error, "response", None), error):
+        for name in ("status_code", "status", "code"):
+            status = getattr(holder, name, None)
+            if isinstance(status, int) and not isinstance(status, bool) and 100 <= status < 600:
+                return status, getattr(holder, "headers", None)
+    return None
+
+
+def _code(error: BaseException) -> Any:
+    match error:
+        case AttemptTimeout():
+            return "timeout"
+        case SessionFailed():
+            return "session"
+        case CancelledError():
+            return "cancelled"
+        case ConnectionError() | TimeoutError():
+            return "unavailable"
+        case _:
+            return "error"
+
+
+def _matches(kinds: Any, error: BaseException) -> bool:
+    return isinstance(error, kinds) if isinstance(kinds, type | tuple) else bool(kinds(error))
+
+
+def _decides(policy: Try) -> bool:
+    return not isinstance(policy.on, type | tuple)
+
+
+def _may_have_arrived(error: BaseException) -> bool:
+    """Whether a write may have taken effect though its answer was lost."""
+    if isinstance(error, ConnectionRefusedError):
+        return False
+    answer = _http_answer(error)
+    if answer is not None:
+        return answer[0] in (502, 504)
+    return isinstance(error, AttemptTimeout | TimeoutError | ConnectionError)

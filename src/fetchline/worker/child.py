@@ -1,0 +1,292 @@
+"""A worker process: its main loop.
+
+The main thread makes the attempts; a listener thread reads the pipe, so that the end of the parent is noticed
+at once and what has not begun can be given back while an item runs.
+
+Frames to the child: ``I`` who the parent is; ``P`` a program; ``C`` a chunk of calls; ``F`` a plain function
+call; ``G`` give back what has not begun; ``X`` leave. Frames from it: ``R`` results of a chunk; ``F`` the
+outcome of a function call.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Callable
+from contextlib import ExitStack
+from queue import SimpleQueue
+from typing import Any
+
+from fetchline.errors import Unpicklable
+from fetchline.interfaces import Verdict, Worker
+from fetchline.worker.attempt import Program, make_portable, open_sync
+from fetchline.worker.transport import Pipe, dump_error, dump_value, load
+
+__all__ = ["CELL_SIZE", "Cell", "RemoteCall", "main"]
+
+CELL_SIZE = 16
+_PARENT_CHECK_S = 2.0
+_FLUSH_S = 0.05
+
+
+class Cell:
+    """Two numbers that parent and child share: which call of the chunk has begun, and when.
+
+    ``position`` is -1 while none has. The clock is the system's monotonic one, the same in all processes.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, CELL_SIZE)
+        self._long = memoryview(self._map).cast("q")
+        self._double = memoryview(self._map).cast("d")
+
+    @property
+    def position(self) -> int:
+        return self._long[0]
+
+    @property
+    def began(self) -> float:
+        return self._double[1]
+
+    def set(self, position: int, began: float) -> None:
+        self._double[1] = began
+        self._long[0] = position
+
+    def begin(self, began: float) -> None:
+        self._double[1] = began
+
+    def close(self) -> None:
+        self._long.release()
+        self._double.release()
+        self._map.close()
+
+
+class _Troubles:
+    __slots__ = ("charged", "memo")
+
+    def __init__(self, charged: int, memo: Any) -> None:
+        self.charged = charged
+        self.memo = memo
+
+
+class RemoteCall:
+    """What a worker elsewhere is told of an item; the same face as the schedule's slot.
+
+    Moving ``began`` moves it in the cell too: the parent holds a timeout against it.
+    """
+
+    __slots__ = ("_began", "cell", "index", "item", "number", "troubles")
+
+    def __init__(self, cell: Cell, index: int, item: Any) -> None:
+        self.cell = cell
+        self.index = index
+        self.item = item
+        self.number = 1
+        self.troubles: _Troubles | None = None
+        self._began = 0.0
+
+    @property
+    def began(self) -> float:
+        return self._began
+
+    @began.setter
+    def began(self, began: float) -> None:
+        self._began = began
+        self.cell.begin(began)
+
+
+class _Child:
+    def __init__(self, pipe: Pipe, cell: Cell) -> None:
+        self.pipe = pipe
+        self.cell = cell
+        self.tasks: SimpleQueue[tuple[bytes, Any] | None] = SimpleQueue()
+        self.lock = threading.Lock()
+        self.limit = 0
+        self.position = 0
+        self.first = 0
+        self.values: list[Any] = []
+        self.ended = array("d")
+        self.odd: dict[int, tuple[bytes, Verdict]] = {}
+        self.program: Program | None = None
+        self.broken: BaseException | None = None
+        self.make: Callable[[Any], Any] | None = None
+        self.parent = os.getppid()
+
+    # -- the listener ---------------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        try:
+            while True:
+                frame = self.pipe.receive(_PARENT_CHECK_S)
+                if frame is None:
+                    # Somebody the parent forked may hold its end of the pipe open: ask for the parent itself.
+                    os.kill(self.parent, 0)
+                    continue
+                kind, payload = frame
+                if kind == b"G":
+                    self.give_back()
+                elif kind == b"X":
+                    self.tasks.put(None)
+                else:
+                    self.tasks.put((kind, payload))
+        except (EOFError, OSError):
+            os._exit(0)
+
+    def give_back(self) -> None:
+        """Send what is finished, and hand back what has not begun."""
+        with self.lock:
+            self.limit = min(self.limit, self.position + 1)
+            self.flush(self.limit)
+
+    # -- the main thread ------------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        with Worker(_no_other) as worker:
+            run = ExitStack()
+            while (task := self.tasks.get()) is not None:
+                kind, payload = task
+                if kind == b"P":
+                    run.close()
+                    run = ExitStack()
+                    self.take_program(payload, worker, run)
+                elif kind == b"C":
+                    self.make_chunk(payload)
+                elif kind == b"F":
+                    self.call(payload)
+            run.close()
+
+    def take_program(self, payload: bytes, worker: Worker, run: ExitStack) -> None:
+        self.broken = None
+        try:
+            self.program = load(payload)
+            self.make = open_sync(self.program, worker, run)
+        except BaseException as error:  # every item of the run is told
+            self.broken = Unpicklable(
+                f"the function could not be loaded in the worker process: {type(error).__name__}: {error}"
+            )
+            self.broken.__cause__ = error
+
+    def make_chunk(self, payload: bytes) -> None:
+        cell = self.cell
+        try:
+            indexes, items, odd = load(payload)
+            size = len(items)
+        except BaseException as error:  # an item that does not unpickle
+            # The parent sends them again one by one to find out which.
+            with self.lock:
+                self.limit, self.first, self.position = 0, 0, -1
+            self.pipe.send(b"U", dump_error(error))
+            return
+        with self.lock:
+            self.limit, self.first, self.position = size, 0, -1
+        flushed = time.monotonic()
+        for position in range(size):
+            call = RemoteCall(cell, indexes[position], items[position])
+            if position in odd:
+                call.number, charged, memo = odd[position]
+                call.troubles = _Troubles(charged, memo)
+            began = time.monotonic()
+            with self.lock:
+                if position >= self.limit:
+                    break
+                self.position = position
+                cell.set(position, began)
+                if began - flushed > _FLUSH_S:
+                    self.flush(None)
+                    flushed = began
+            call._began = began
+            value, failed = self.attempt(call)
+            with self.lock:
+                self.values.append(value)
+                self.ended.append(time.monotonic())
+                if failed is not None:
+                    self.odd[position] = failed
+        with self.lock:
+            self.position = size
+            self.flush(self.limit, last=True)
+
+    def attempt(self, call: RemoteCall) -> tuple[Any, tuple[bytes, Verdict] | None]:
+        if self.broken is not None:
+            return None, (dump_error(self.broken), Verdict("permanent", "unpicklable"))
+        assert self.program is not None and self.make is not None
+        try:
+            return self.make(call), None
+        except BaseException as error:  # SystemExit in a fetch function is its item's
+            verdict = self.program.verdict(error, call)
+            return None, (dump_error(make_portable(self.program, error)), verdict)
+
+    def flush(self, limit: int | None, last: bool = False) -> None:
+        """Send results since the last flush; with the lock held."""
+        values, ended, odd, first = self.values, self.ended, self.odd, self.first
+        if not values and not last and limit is None:
+            return
+        self.first += len(values)
+        self.values, self.ended, self.odd = [], array("d"), {}
+        try:
+            payload = dump_value((first, values, ended.tobytes(), odd, limit, last))
+        except BaseException:  # one of the values; find out which
+            values = list(values)
+            for offset, value in enumerate(values):
+                try:
+                    dump_value(value)
+                except BaseException as error:
+                    values[offset] = None
+                    refused = Unpicklable(
+                        f"the value, a {type(value).__qualname__}, cannot be sent back from the worker "
+                        f"process: {type(error).__name__}: {error}"
+                    )
+                    odd[first + offset] = (dump_error(refused), Verdict("permanent", "unpicklable"))
+            payload = dump_value((first, values, ended.tobytes(), odd, limit, last))
+        self.pipe.send(b"R", payload)
+
+    def call(self, payload: bytes) -> None:
+        """A submitted function: the pool as a plain executor."""
+        try:
+            function, args, kwargs = load(payload)
+            answer = (True, function(*args, **kwargs))
+            out = dump_value(answer)
+        except BaseException as error:  # a future carries whatever was raised
+            out = dump_value((False, dump_error(error)))
+        self.pipe.send(b"F", out)
+
+
+def _no_other() -> None:
+    """Nobody replaces a worker process from inside."""
+
+
+def main(fd: int, cell_fd: int) -> None:
+    """Live as a worker process on the given socket until told to leave or the parent is gone."""
+    import socket
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe = Pipe(socket.socket(fileno=fd))
+    cell = Cell(cell_fd)
+    os.close(cell_fd)
+    frame = pipe.receive()
+    assert frame is not None and frame[0] == b"I"
+    about = load(frame[1])
+    child = _Child(pipe, cell)
+    child.parent = about["pid"]
+    sys.path[:] = about["path"]
+    os.environ.clear()
+    os.environ.update(about["environ"])
+    try:
+        os.chdir(about["cwd"])
+    except OSError:
+        pass  # the parent's folder has gone; so has everything relative to it
+    threading.Thread(target=child.listen, name="fetchline-listener", daemon=True).start()
+    try:
+        child.work()
+    except (EOFError, OSError):
+        os._exit(0)
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass

@@ -1,0 +1,202 @@
+"""Where worker processes come from: forked off a small server that has imported, but never used, Polars.
+
+A child forked from a process that has used Polars deadlocks, so the user's process is never forked. The server
+is one process for each user's process, started on first use, and leaves with it. ``spawn`` starts a fresh
+interpreter instead; slower, and the same in every other way.
+
+multiprocessing's own fork server is not used: it re-imports ``__main__`` and belongs to whoever started it first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import Any
+
+from fetchline.worker.child import CELL_SIZE, Cell
+from fetchline.worker.child import main as child_main
+from fetchline.worker.transport import Pipe, dump
+
+__all__ = ["Process", "start"]
+
+_READY = b"1"
+
+
+class Process:
+    """A worker process and the parent's end of its pipe; ``position`` is where its cell stood at its end."""
+
+    def __init__(self, pid: int, pipe: Pipe, cell: Cell, reap: Any) -> None:
+        self.pid = pid
+        self.pipe = pipe
+        self.cell = cell
+        self._reap = reap
+        self._lock = threading.Lock()
+        self._ended = False
+        self.exit_code: int | None = None
+        self.position = -1
+
+    def kill(self) -> None:
+        """End it now; the pid is ours until it has been reaped."""
+        with self._lock:
+            if not self._ended:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> int | None:
+        """Wait for its end and give its exit code; negative is a signal's number."""
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self.exit_code = self._reap()
+                self.position = self.cell.position
+                self.pipe.close()
+                self.cell.close()
+        return self.exit_code
+
+
+def start(method: str = "forkserver") -> Process:
+    """Start a worker process.
+
+    Args:
+        method: ``"forkserver"`` or ``"spawn"``.
+    """
+    ours, theirs = socket.socketpair()
+    with tempfile.TemporaryFile() as file, theirs:
+        file.truncate(CELL_SIZE)
+        fds = [theirs.fileno(), file.fileno()]
+        if method == "forkserver":
+            pid, reap = _nursery.fork(fds)
+        else:
+            pid, reap = _spawn(fds)
+        cell = Cell(file.fileno())
+    pipe = Pipe(ours)
+    about = {"pid": os.getpid(), "path": sys.path, "environ": dict(os.environ), "cwd": _cwd()}
+    pipe.send(b"I", dump(about, "sys.path"))
+    return Process(pid, pipe, cell, reap)
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"
+
+
+def _command(code: str) -> list[str]:
+    # sys.path goes along: fetchline itself may have been put there by hand.
+    return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
+
+
+def _spawn(fds: list[int]) -> tuple[int, Any]:
+    code = f"from fetchline.worker.child import main; main({fds[0]}, {fds[1]})"
+    process = subprocess.Popen(_command(code), pass_fds=fds, stdin=subprocess.DEVNULL)
+    return process.pid, process.wait
+
+
+class _Nursery:
+    """The user's side of the fork server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sock: socket.socket | None = None
+        self._owner = 0
+
+    def fork(self, fds: list[int]) -> tuple[int, Any]:
+        with self._lock:
+            for again in (True, False):
+                try:
+                    sock = self._connection()
+                    socket.send_fds(sock, [json.dumps({"do": "fork"}).encode()], fds)
+                    pid = int(json.loads(_line(sock))["pid"])
+                except (OSError, EOFError):
+                    self._sock = None  # the server was killed; another takes its place
+                    if not again:
+                        raise
+                else:
+                    return pid, lambda: self._reap(sock, pid)
+        raise AssertionError("unreachable")
+
+    def _reap(self, sock: socket.socket, pid: int) -> int | None:
+        with self._lock:
+            try:
+                sock.sendall(json.dumps({"do": "reap", "pid": pid}).encode())
+                code: int | None = json.loads(_line(sock))["code"]
+            except (OSError, EOFError, ValueError):
+                return None
+        return code
+
+    def _connection(self) -> socket.socket:
+        if self._sock is not None and self._owner == os.getpid():
+            return self._sock
+        ours, theirs = socket.socketpair()
+        with theirs:
+            code = f"from fetchline.worker.nursery import main; main({theirs.fileno()})"
+            self._process = subprocess.Popen(
+                _command(code), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+        atexit.register(ours.close)
+        # Popen complains of a process nobody waited for; this one ends when our end of the socket does.
+        self._process.returncode = 0
+        self._sock, self._owner = ours, os.getpid()
+        return ours
+
+
+def _line(sock: socket.socket) -> bytes:
+    data = sock.recv(1 << 16)
+    if not data:
+        raise EOFError
+    return data
+
+
+_nursery = _Nursery()
+
+
+def main(fd: int) -> None:
+    """Live as the fork server: fork on request, reap on request, leave at end of file."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import polars
+
+    import fetchline.results
+
+    del polars, fetchline.results
+    sock = socket.socket(fileno=fd)
+    while True:
+        try:
+            request, fds, _, _ = socket.recv_fds(sock, 1 << 16, 2)
+        except OSError:
+            os._exit(0)
+        if not request:
+            os._exit(0)
+        order = json.loads(request)
+        if order["do"] == "reap":
+            sock.send(json.dumps({"code": _exit_code(order["pid"])}).encode())
+            continue
+        pid = os.fork()
+        if pid == 0:
+            sock.close()
+            code = 1
+            try:
+                child_main(fds[0], fds[1])
+                code = 0
+            finally:
+                os._exit(code)
+        for given in fds:
+            os.close(given)
+        sock.send(json.dumps({"pid": pid}).encode())
+
+
+def _exit_code(pid: int) -> int | None:
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(status)

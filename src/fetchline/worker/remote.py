@@ -1,0 +1,124 @@
+"""Attempts on executors that only know functions and futures: what is submitted, and what comes back."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from contextvars import Context
+from typing import Any
+
+from fetchline.interfaces import Verdict, Worker
+from fetchline.worker.attempt import Program, make_portable, open_sync
+
+__all__ = ["FarCall", "close_run", "perform", "perform_pickled"]
+
+
+class FarCall:
+    """What a worker elsewhere is told of an item; the same face as the schedule's slot."""
+
+    __slots__ = ("began", "charged", "index", "item", "memo", "number")
+
+    def __init__(self, index: int, item: Any, number: int, charged: int, memo: Any) -> None:
+        self.index = index
+        self.item = item
+        self.number = number
+        self.charged = charged
+        self.memo = memo
+        self.began = 0.0
+
+    @property
+    def troubles(self) -> FarCall | None:
+        return None if self.number == 1 else self
+
+
+class _Place:
+    """What a thread of somebody's pool keeps for a run."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.stack = ExitStack()
+        self.worker = self.stack.enter_context(Worker(_stays))
+        self.make: Callable[[Any], Any] = open_sync(program, self.worker, self.stack)
+
+
+def _stays() -> None:
+    """Whoever owns the pool replaces its workers."""
+
+
+_here = threading.local()
+_places: dict[str, list[_Place]] = {}
+_lock = threading.Lock()
+
+
+def perform(run_id: str, program: Program, context: Context | None, call: FarCall) -> Any:
+    """Make one attempt in this process: its value."""
+    if context is not None:
+        return context.copy().run(_perform, run_id, program, call)
+    return _perform(run_id, program, call)
+
+
+def _perform(run_id: str, program: Program, call: FarCall) -> Any:
+    if getattr(_here, "run_id", None) != run_id:
+        _here.place = _Place(program)
+        _here.run_id = run_id
+        with _lock:
+            _places.setdefault(run_id, []).append(_here.place)
+    return _here.place.make(call)
+
+
+def close_run(run_id: str) -> None:
+    """Close what a run keeps in this process; nobody tells a foreign pool's threads to do it themselves."""
+    with _lock:
+        places = _places.pop(run_id, [])
+    for place in places:
+        place.stack.close()
+
+
+def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
+    """Make one attempt in another process: its outcome, pickled so that it is sure to unpickle."""
+    from fetchline.errors import Unpicklable
+    from fetchline.worker.transport import dump_error, dump_value, load
+
+    try:
+        program = _program(run_id, blob)
+        call = load(payload)
+    except Exception as error:
+        refused = Unpicklable(f"could not be loaded in the worker: {type(error).__name__}: {error}")
+        refused.__cause__ = error
+        return dump_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
+    try:
+        value = _perform(run_id, program, call)
+    except Exception as error:
+        verdict = program.verdict(error, call)
+        return dump_value((False, dump_error(make_portable(program, error)), verdict))
+    try:
+        return dump_value((True, value, None))
+    except Exception as error:
+        refused = Unpicklable(
+            f"the value, a {type(value).__qualname__}, cannot be sent back: {type(error).__name__}: {error}"
+        )
+        return dump_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
+
+
+_programs: dict[str, Program] = {}
+
+
+def _program(run_id: str, blob: bytes) -> Program:
+    from fetchline.worker.transport import load
+
+    with _lock:
+        if run_id not in _programs:
+            _close_all()
+            _programs.clear()
+            _programs[run_id] = load(blob)
+            atexit.register(close_run, run_id)
+        return _programs[run_id]
+
+
+def _close_all() -> None:
+    """A worker that comes to a new run leaves the one before; with the lock held."""
+    for run_id in list(_places):
+        for place in _places.pop(run_id):
+            place.stack.close()

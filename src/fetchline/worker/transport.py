@@ -1,0 +1,176 @@
+"""Framed messages over a socket pair, and what travels in them.
+
+A frame is one byte of kind, eight of length, and the payload. Towards the child everything is cloudpickled,
+so that lambdas, closures and classes of ``__main__`` go along by value. Back comes plain pickle where it can,
+cloudpickle where it must.
+"""
+
+from __future__ import annotations
+
+import pickle
+import select
+import socket
+import struct
+import threading
+import traceback
+from typing import Any
+
+import cloudpickle
+
+from fetchline.errors import FetchlineError, Unpicklable
+
+__all__ = ["Pipe", "RemoteError", "dump", "dump_error", "dump_value", "load"]
+
+_HEADER = struct.Struct("!cQ")
+_CHUNK = 1 << 16
+
+
+class Pipe:
+    """One end of a socket pair; one thread reads, any thread may send."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._buffer = bytearray()
+        self._send_lock = threading.Lock()
+
+    def send(self, kind: bytes, payload: bytes = b"") -> None:
+        """Send one frame.
+
+        Raises:
+            OSError: the other end is gone.
+        """
+        header = _HEADER.pack(kind, len(payload))
+        with self._send_lock:
+            if len(payload) < _CHUNK:
+                self.sock.sendall(header + payload)
+            else:
+                self.sock.sendall(header)
+                self.sock.sendall(payload)
+
+    def receive(self, timeout: float | None = None) -> tuple[bytes, bytes | bytearray] | None:
+        """Wait for one frame; None when ``timeout`` seconds are over first.
+
+        Raises:
+            EOFError: the other end is gone.
+        """
+        while len(self._buffer) < _HEADER.size:
+            if timeout is not None and not select.select([self.sock], [], [], max(timeout, 0.0))[0]:
+                return None
+            self._more()
+        kind, size = _HEADER.unpack_from(self._buffer)
+        del self._buffer[: _HEADER.size]
+        if size <= len(self._buffer):
+            payload = self._buffer[:size]
+            del self._buffer[:size]
+            return kind, payload
+        payload = bytearray(size)
+        have = len(self._buffer)
+        payload[:have] = self._buffer
+        self._buffer.clear()
+        view = memoryview(payload)
+        while have < size:
+            try:
+                count = self.sock.recv_into(view[have:])
+            except OSError:
+                count = 0
+            if not count:
+                raise EOFError
+            have += count
+        return kind, payload
+
+    def _more(self) -> None:
+        try:
+            data = self.sock.recv(_CHUNK)
+        except OSError:
+            data = b""
+        if not data:
+            raise EOFError
+        self._buffer += data
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class RemoteError(FetchlineError):
+    """Stands for an exception of a worker process that does not survive pickling.
+
+    Attributes:
+        type_name: the exception's type.
+        text: its text.
+    """
+
+    def __init__(self, type_name: str, text: str) -> None:
+        super().__init__(type_name, text)
+        self.type_name = type_name
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.text}"
+
+
+class _RemoteTraceback(Exception):  # a cause to be printed, not an error to be caught
+    """The traceback of the worker process, as text; the cause of the error it came with."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def dump(value: Any, what: str) -> bytes:
+    """Pickle something for a child.
+
+    Raises:
+        Unpicklable: it cannot be; names ``what`` it is, and the reason.
+    """
+    try:
+        return bytes(cloudpickle.dumps(value, protocol=5))
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise Unpicklable(
+            f"{what} cannot be sent to a worker process: {type(error).__name__}: {error}"
+        ) from error
+
+
+def load(payload: bytes | bytearray) -> Any:
+    return pickle.loads(payload)
+
+
+def dump_value(value: Any) -> bytes:
+    """Pickle something for the parent.
+
+    Raises:
+        Exception: it cannot be.
+    """
+    try:
+        return pickle.dumps(value, protocol=5)
+    except Exception:
+        return bytes(cloudpickle.dumps(value, protocol=5))
+
+
+def dump_error(error: BaseException) -> bytes:
+    """Pickle an error so that it is sure to unpickle, with its traceback as text."""
+    text = "".join(traceback.format_exception(error))
+    notes = list(getattr(error, "__notes__", ()))
+    try:
+        payload = dump_value((error, text, notes))
+        pickle.loads(payload)
+    except BaseException:  # a __reduce__ or __init__ may raise anything at all
+        try:
+            said = str(error)
+        except BaseException:  # so may __str__
+            said = "<no text>"
+        stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}", said)
+        payload = pickle.dumps((stand_in, text, notes))
+    return payload
+
+
+def load_error(payload: bytes) -> BaseException:
+    error, text, notes = pickle.loads(payload)
+    if notes and not getattr(error, "__notes__", None):
+        error.__notes__ = notes
+    error.__cause__ = _RemoteTraceback(text)
+    assert isinstance(error, BaseException)
+    return error

@@ -1,0 +1,139 @@
+"""fetchline's side, and the real thing: ordered, one result an item, a retry policy and progress on.
+
+The bar is tqdm's, written to nowhere. Everything is imported on use, so that a start-up or a peer's process
+never pays for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+__all__ = [
+    "arun",
+    "astream",
+    "call",
+    "first_results",
+    "frames",
+    "join",
+    "processes",
+    "push",
+    "stream",
+    "threads",
+]
+
+HELP = "import sys; from fetchline.cli import main; sys.argv[0] = 'fetchline'; main()"
+"""What the installed ``fetchline`` script does, without needing an installed one."""
+
+
+def _retrying(function: Callable[..., Any], **policies: Any) -> Any:
+    import fetchline as fl
+
+    fetcher = fl.Try(retry=3)(function)
+    return fetcher.replace(**policies) if policies else fetcher
+
+
+def _bar() -> Any:
+    import fetchline as fl
+
+    return fl.use("tqdm", file=open(os.devnull, "w"))  # noqa: PTH123  # tqdm writes to it to the end
+
+
+def _good(batch: Any) -> Any:
+    if batch.n_succeeded != len(batch):
+        raise RuntimeError(f"{batch.failures[0].message}, and {len(batch) - batch.n_succeeded} failures in all")
+    return batch
+
+
+def threads(
+    function: Callable[..., Any],
+    items: Iterable[Any],
+    width: int,
+    *,
+    timeout: float | None = None,
+    **options: Any,
+) -> Any:
+    import fetchline as fl
+
+    fetcher = _retrying(function) if timeout is None else _retrying(function, timeout=timeout)
+    return _good(fl.run(fetcher, items, executor="thread", workers=width, progress=_bar(), **options))
+
+
+def processes(function: Callable[..., Any], items: Iterable[Any], width: int) -> Any:
+    import fetchline as fl
+
+    return _good(fl.run(_retrying(function), items, executor="process", workers=width, progress=_bar()))
+
+
+def push(function: Callable[..., Any], items: Iterable[Any], width: int) -> Any:
+    """Through a foreign executor: one future an attempt."""
+    import fetchline as fl
+
+    with ThreadPoolExecutor(width) as pool:
+        return _good(fl.run(_retrying(function), items, executor=pool, concurrency=width, progress=_bar()))
+
+
+def stream(function: Callable[..., Any], items: Iterable[Any], width: int) -> range:
+    import fetchline as fl
+
+    results = fl.stream(_retrying(function), items, executor="thread", workers=width, progress=_bar())
+    return range(sum(1 for result in results if type(result) is fl.Success))
+
+
+def first_results(function: Callable[..., Any], items: Iterable[Any], width: int) -> Iterator[Any]:
+    """The stream itself, for whoever asks when results come and not how many."""
+    import fetchline as fl
+
+    return iter(fl.stream(_retrying(function), items, executor="thread", workers=width, progress=_bar()))
+
+
+def arun(function: Callable[..., Any], items: Iterable[Any], width: int) -> Any:
+    import fetchline as fl
+
+    return _good(asyncio.run(fl.arun(_retrying(function), items, concurrency=width, progress=_bar())))
+
+
+def astream(function: Callable[..., Any], items: Iterable[Any], width: int) -> range:
+    import fetchline as fl
+
+    async def main() -> range:
+        good = 0
+        results = fl.astream(_retrying(function), items, concurrency=width, progress=_bar())
+        async for result in results:
+            good += type(result) is fl.Success
+        return range(good)
+
+    return asyncio.run(main())
+
+
+def frames(
+    function: Callable[..., Any], items: Iterable[Any], width: int, *, arrow: bool = True
+) -> list[Any]:
+    """Every frame in the parent, by its height; without pyarrow, polars reads what the workers wrote."""
+    if not arrow:
+        sys.modules["pyarrow"] = None  # type: ignore[assignment]  # the documented way to forbid an import
+    batch = processes(function, items, width)
+    values = [batch.get(index).value for index in range(len(batch))]
+    if not all(value.height for value in values):
+        raise RuntimeError("an empty frame came back")
+    return values
+
+
+def call(function: Callable[..., Any], items: Iterable[Any], width: int) -> list[Any]:
+    import fetchline as fl
+
+    fetcher = fl.Try(retry=3, sleep=0)(function)
+    return [fetcher(item) for item in items]
+
+
+def join(values: Sequence[Any], keys: Sequence[str]) -> Any:
+    from fetchline.frames import join
+
+    frame = join(values, keys, key="key")
+    if frame.n_chunks() != 1:
+        raise RuntimeError("the frame is not rechunked")
+    return frame
