@@ -41,6 +41,9 @@ class Finished(Protocol):
     ended: float
 
     @property
+    def troubles(self) -> object | None: ...
+
+    @property
     def attempts(self) -> int: ...
 
     @property
@@ -110,26 +113,31 @@ class Columns:
 
     def add(self, finished: Iterable[Finished]) -> None:
         """Take items in any order."""
-        values, waited, ran = self._values, self._waited, self._ran
+        values, waited, ran, items = self._values, self._waited, self._ran, self._items
+        size, own = len(values), self._own
         for one in finished:
             index = one.index
-            while index >= len(values):
-                values.append(_MISSING)
-                waited.append(0.0)
-                ran.append(0.0)
-                self._items.append(None)
-            if self._own:
-                self._items[index] = one.item
+            if index >= size:
+                self._grow(index + 1)
+                size = len(values)
+            if own:
+                items[index] = one.item
             values[index] = one.value
-            verdict = one.verdict
-            if verdict is not None and verdict.kind == "stop" and one.attempts == 0:
-                self._odd[index] = (0, verdict)
-                continue
+            if one.troubles is not None:
+                verdict, attempts = one.verdict, one.attempts
+                self._odd[index] = (attempts, verdict)
+                if attempts == 0:
+                    continue
             waited[index] = one.began - one.fed
             ran[index] = one.ended - one.began
-            attempts = one.attempts
-            if verdict is not None or attempts != 1:
-                self._odd[index] = (attempts, verdict)
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self._values)
+        self._values.extend([_MISSING] * more)
+        self._waited.extend([0.0] * more)
+        self._ran.extend([0.0] * more)
+        if self._own:
+            self._items.extend([None] * more)
 
     def __len__(self) -> int:
         return len(self._values)

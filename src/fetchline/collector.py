@@ -11,7 +11,7 @@ from fetchline.batch import Batch, Columns, Reading, Summary, to_result
 from fetchline.catalog import catalog
 from fetchline.core.slots import DONE, Slot
 from fetchline.interfaces import Progress, ProgressBackend, Use
-from fetchline.results import Failure, Result
+from fetchline.results import Failure, Result, Success
 from fetchline.worker.sessions import counts
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Collector:
             schema=run.fetcher.policies.schema,
             call=_caller(run),
         )
+        self._key = run.key
         self._columns = None if run.emits else Columns(self.reading, items)
         self._observers = catalog().observers(config.plugins) if config.plugins else None
         self.wants_attempts = self._observers is not None and self._observers.wants_attempts
@@ -188,6 +189,10 @@ class Collector:
 
     def record(self, slot: Slot) -> Result[Any]:
         """Make the record of one slot that users see."""
+        if slot.troubles is None:
+            item, began = slot.item, slot.began
+            key = item if item.__class__ is str and self._key is None else self.reading.key_of(item)
+            return Success(slot.value, key, slot.index, item, 1, began - slot.fed, slot.ended - began)
         began = slot.began if slot.attempts else slot.fed
         return to_result(
             self.reading,

@@ -213,7 +213,8 @@ class _Run:
         )
         if hasattr(items, "__aiter__") and not on_loop:
             raise TypeError("an async iterable of items needs an event loop: use arun or astream")
-        window = chosen.window or max(1024, 10 * self.crew.concurrency)
+        # A batch keeps every result anyway: its window only spares the host's time.
+        window = chosen.window or max(1024 if emits else 1 << 16, 10 * self.crew.concurrency)
         use = session_use(self.fetcher)
         self.total = _length(items)
         self.info = RunInfo(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import compileall
 import importlib.util
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from .cases import OURS, cases
 from .measure import measure
+from .plot import number
 from .report import absences, lines, table, write
 
 __all__ = ["main"]
@@ -39,16 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     _compile()
+    # Leaving by an exception ends the subjects' processes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     results = []
-    for number, case in enumerate(chosen, 1):
-        print(f"[{number}/{len(chosen)}] {case.row} {case.name}", file=sys.stderr, flush=True)
-        results.append(
-            measure(
-                case,
-                quick=options.quick,
-                wanted=lambda subject: not (options.peers and subject.startswith(OURS)),
-            )
+    for nth, case in enumerate(chosen, 1):
+        print(f"[{nth}/{len(chosen)}] {case.row} {case.name}", file=sys.stderr, flush=True)
+        found = measure(
+            case,
+            quick=options.quick,
+            wanted=lambda subject: not (options.peers and subject.startswith(OURS)),
         )
+        results.append(found)
+        figures = ", ".join(f"{name} {number(found.median(name))}" for name in found.rounds)
+        print(f"  {figures or 'nobody could take part'}", file=sys.stderr, flush=True)
     print(table(line for measured in results for line in lines(measured)))
     for text in absences(results):
         print(f"did not take part: {text}")

@@ -45,7 +45,9 @@ def _bar() -> Any:
 
 def _good(batch: Any) -> Any:
     if batch.n_succeeded != len(batch):
-        raise RuntimeError(f"{batch.failures[0].message}, and {len(batch) - batch.n_succeeded} failures in all")
+        raise RuntimeError(
+            f"{batch.failures[0].message}, and {len(batch) - batch.n_succeeded} failures in all"
+        )
     return batch
 
 

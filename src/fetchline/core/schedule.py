@@ -60,6 +60,13 @@ class Schedule:
     Args:
         limits: what to keep to.
         ordered: keep the line of the input order, for ``heads``.
+
+    Attributes:
+        concurrency: attempts in flight, at the most; may be changed at any time.
+        running: units of concurrency in use: attempts in flight, a chunk of them counted once.
+        done: what has been finished and not drained.
+        stopping: the code of the stop, once there was one.
+        cooled_s: seconds that cooldowns held everything back.
     """
 
     __slots__ = (
@@ -67,7 +74,7 @@ class Schedule:
         "_backlog_at",
         "_clock",
         "_closed",
-        "_done",
+        
         "_fed",
         "_gate",
         "_line",
@@ -78,6 +85,7 @@ class Schedule:
         "_waits",
         "concurrency",
         "cooled_s",
+        "done",
         "limits",
         "running",
         "stopping",
@@ -93,7 +101,7 @@ class Schedule:
         self._ready: deque[Slot] = deque()
         self._waits: Waits[Slot] = Waits()
         self._line: deque[Slot] | None = deque() if ordered else None
-        self._done: deque[Slot] = deque()
+        self.done: deque[Slot] = deque()
         self._clock: deque[tuple[float, Slot, int]] = deque()
         self._backlog: Sequence[Any] = ()
         self._backlog_at = 0
@@ -171,12 +179,18 @@ class Schedule:
         if self._gate is not None or self.stopping is not None:
             return slots
         # They hold no unit of their own: whoever finishes the chunk's last slot gives the one unit back.
-        while len(slots) < count and (self._ready or self._bite(now)) and self._ready[0].troubles is None:
-            slot = self._ready.popleft()
+        ready, token = self._ready, self._token
+        while len(slots) < count and (ready or self._bite(now)):
+            slot = ready[0]
+            if slot.troubles is not None:
+                break
+            ready.popleft()
             slot.state = RUNNING
-            self._token = slot.token = self._token + 1
+            token += 1
+            slot.token = token
             slot.began = now
             slots.append(slot)
+        self._token = token
         return slots
 
     def _bite(self, now: float) -> bool:
@@ -221,7 +235,7 @@ class Schedule:
             slot.troubles.verdict = None
         self.running -= units
         self._settled += 1
-        self._done.append(slot)
+        self.done.append(slot)
         return True
 
     def fail(self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1) -> bool:
@@ -317,8 +331,8 @@ class Schedule:
         """Take what has been finished since the last call, in the order of completion."""
         if self.stopping is not None:
             self._cancel_backlog(now)
-        out = list(self._done)
-        self._done.clear()
+        out = list(self.done)
+        self.done.clear()
         return out
 
     def heads(self, limit: int) -> list[Slot]:
@@ -343,10 +357,6 @@ class Schedule:
     def finished(self) -> bool:
         """Whether every item of the input has been finished; some may still be to drain."""
         return self._closed and self._settled == self._fed and self._backlog_at == len(self._backlog)
-
-    @property
-    def undrained(self) -> int:
-        return len(self._done)
 
     @property
     def fed(self) -> int:
@@ -414,7 +424,7 @@ class Schedule:
     def _finish(self, slot: Slot, state: int) -> None:
         slot.state = state
         self._settled += 1
-        self._done.append(slot)
+        self.done.append(slot)
         if state == FAILED and self.limits.fail_fast:
             self.stop()
 

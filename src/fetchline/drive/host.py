@@ -87,7 +87,8 @@ class _Desk:
             heads = settled if self.emits else []
         if source.schedule.stopping is not None:
             self._wind_down(hasty=False)
-        return heads, over
+        broken = source.bug is not None and self._end_at is not None and not source.hands
+        return heads, over or broken
 
     def nap(self) -> float:
         """How long to wait at most, in seconds."""

@@ -62,6 +62,7 @@ class _Lane:
         self.tokens: list[int] = []
         self.left = 0
         self.reported = 0
+        self.chunk = 0
 
     def make(self, first: Slot) -> None:
         """Make one chunk, up to its end or its process's."""
@@ -92,7 +93,8 @@ class _Lane:
             if slot.troubles is not None
         }
         what = f"the item {slots[0].item!r:.100}" if len(slots) == 1 else "one of the items"
-        payload = dump((array("q", [slot.index for slot in slots]), [s.item for s in slots], odd), what)
+        self.chunk += 1
+        payload = dump((self.chunk, array("q", [slot.index for slot in slots]), [s.item for s in slots], odd), what)
         try:
             process = worker.process
         except OSError as error:
@@ -135,18 +137,20 @@ class _Lane:
                     return
                 if not asked and self.left > 1 and now - began > self._slow_after():
                     asked = True
-                    worker.ask(b"G")
+                    worker.ask(b"G", str(self.chunk).encode())
                 continue
             kind, payload = frame
             if kind == b"U":
                 self._did_not_load(load_error(bytes(payload)))
                 return
             try:
-                first, values, ended, odd, limit, _ = load(payload)
+                chunk, first, values, ended, odd, limit = load(payload)
             except BaseException as error:  # a value that pickles but does not unpickle
-                self._undecodable(payload, error)
+                self._undecodable(error)
                 return
-            self._bring(process, first, values, array("d", ended), odd)
+            if chunk != self.chunk:
+                continue  # the tail of one that had been handed back
+            self._bring(first, values, array("d", ended), odd)
             if limit is not None and self.left:
                 self._give_back(limit)
         if self.item_s and not asked:
@@ -175,7 +179,7 @@ class _Lane:
         )
 
     def _bring(
-        self, process: Any, first: int, values: list[Any], ended: array[float], odd: dict[int, Any]
+        self, first: int, values: list[Any], ended: array[float], odd: dict[int, Any]
     ) -> None:
         source = self.source
         began = self.slots[first].began if first == 0 else self.slots[first - 1].ended
@@ -184,22 +188,23 @@ class _Lane:
             self.item_s = (ended[-1] - ended[0]) / (len(values) - 1) if len(values) > 1 else ended[0] - began
         failures = {position: (load_error(error), verdict) for position, (error, verdict) in odd.items()}
         with source.lock:
-            schedule, slots, tokens = source.schedule, self.slots, self.tokens
-            for offset, value in enumerate(values):
-                position = first + offset
-                slot, now = slots[position], ended[offset]
+            slots, tokens, succeed = self.slots, self.tokens, source.schedule.succeed
+            for position, (value, now) in enumerate(zip(values, ended, strict=True), first):
+                slot = slots[position]
                 slot.began = began
                 began = now
                 if position in failures:
                     self._fail(position, *failures[position], now)
                     continue
                 self.left -= 1
-                schedule.succeed(slot, tokens[position], value, now, 0 if self.left else 1)
+                succeed(slot, tokens[position], value, now, 0 if self.left else 1)
                 if source.attempts is not None:
                     source.trace(slot, None)
-                if source.host is not None:
+                if slot is source.awaited:
                     source.ring_host(slot)
             self.reported = first + len(values)
+            if values:
+                source.ring_host(slots[first])
             self._after()
 
     def _fail(self, position: int, error: BaseException, verdict: Verdict, now: float) -> None:
@@ -269,8 +274,9 @@ class _Lane:
                 # What it had sent before is taken; then its end is seen.
                 frame = self.worker.answer(1.0)
                 if frame is not None and frame[0] == b"R":
-                    first, values, ended, odd, _, _ = load(frame[1])
-                    self._bring(process, first, values, array("d", ended), odd)
+                    chunk, first, values, ended, odd, _ = load(frame[1])
+                    if chunk == self.chunk:
+                        self._bring(first, values, array("d", ended), odd)
         except WorkerCrashed:
             pass
         if not self.left:
@@ -294,7 +300,7 @@ class _Lane:
         refused.__cause__ = error
         self._fail_rest(refused)
 
-    def _undecodable(self, payload: bytes | bytearray, error: BaseException) -> None:
+    def _undecodable(self, error: BaseException) -> None:
         """An answer does not unpickle here: its process is ended, and the items are made one by one."""
         self.worker.kill()
         with_time = time.monotonic() + _KILLED_S

@@ -71,7 +71,7 @@ async def _work(source: Source, worker: LoopWorker, turn: _Turn) -> None:
             try:
                 value = await make(slot)
             except BaseException as error:  # a CancelledError may be the function's own
-                if hand.token != token or source.left(hand):
+                if source.left(hand):
                     raise
                 slot = source.failed(hand, slot, token, error)
             else:

@@ -36,7 +36,7 @@ class Hand:
     ``riders`` are the further slots of a chunk; they hold no unit of concurrency of their own.
     """
 
-    __slots__ = ("gate", "interrupt", "parked", "replace", "riders", "slot", "token")
+    __slots__ = ("gate", "interrupt", "parked", "replace", "riders", "slot")
 
     def __init__(
         self, gate: Gate, replace: Callable[[], None], interrupt: Callable[[], None] | None = None
@@ -45,7 +45,6 @@ class Hand:
         self.replace = replace
         self.interrupt = interrupt
         self.slot: Slot | None = None
-        self.token = 0
         self.parked = False
         self.riders: list[tuple[Slot, int]] = []
 
@@ -84,7 +83,7 @@ class Source:
         self._parked: deque[Hand] = deque()
         self.host: Gate | None = None
         self._alarm = 0
-        self._head: Slot | None = None
+        self.awaited: Slot | None = None
         self._keeper: ThreadGate | None = None
         self._keeper_due = NEVER
         self._feeder: Gate | None = None
@@ -247,7 +246,6 @@ class Source:
             hand.slot = None
             return None
         hand.slot = slot
-        hand.token = slot.token
         if self._parked:
             if hand.parked:
                 self._unpark(hand)
@@ -362,7 +360,7 @@ class Source:
                 self._drain_inbox(now)
             settled = schedule.drain(now)
             heads = schedule.heads(limit) if ordered else []
-            over = schedule.finished and not self.inbox and not schedule.undrained
+            over = schedule.finished and not self.inbox and not schedule.done
             return settled, heads, over and (not ordered or schedule.head is None)
 
     def release(self, count: int) -> None:
@@ -380,21 +378,21 @@ class Source:
         with self.lock:
             schedule = self.schedule
             head = schedule.head if ordered else None
-            ready = schedule.undrained >= alarm or (head is not None and head.state >= DONE)
+            ready = len(schedule.done) >= alarm or (head is not None and head.state >= DONE)
             if ready or (schedule.finished and not self.inbox) or self.bug is not None:
                 return False
-            self.host, self._alarm, self._head = gate, alarm, head
+            self.host, self._alarm, self.awaited = gate, alarm, head
             return True
 
     def ring_host(self, slot: Slot) -> None:
+        """Ring the host if it waits for this; with the lock held."""
         schedule = self.schedule
-        if (
-            slot is self._head
-            or schedule.undrained >= self._alarm
+        if self.host is not None and (
+            slot is self.awaited
+            or len(schedule.done) >= self._alarm
             or schedule.stopping is not None
             or (schedule.running == 0 and schedule.finished)
         ):
-            assert self.host is not None
             self.host.ring()
             self.host = None
 
@@ -431,7 +429,7 @@ class Source:
             for hand in list(self._hands):
                 for slot, token in hand.riders:
                     self.schedule.give_up(slot, token, now, 0)
-                if hand.slot is not None and self.schedule.give_up(hand.slot, hand.token, now):
+                if hand.slot is not None and self.schedule.give_up(hand.slot, hand.slot.token, now):
                     self._hands.discard(hand)
                     self.abandoned += 1
                     replace.append(hand.replace)
@@ -516,7 +514,7 @@ class Source:
             if not self.fail_here(slot, token, error, verdict, self.clock()):
                 return
             for candidate in self._hands:
-                if candidate.slot is slot and candidate.token == token:
+                if candidate.slot is slot:
                     hand = candidate
                     break
             if hand is not None:

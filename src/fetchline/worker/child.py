@@ -75,29 +75,27 @@ class _Troubles:
 
 
 class RemoteCall:
-    """What a worker elsewhere is told of an item; the same face as the schedule's slot.
+    """What a worker elsewhere is told of an item; the same face as the schedule's slot, and used again.
 
     Moving ``began`` moves it in the cell too: the parent holds a timeout against it.
     """
 
-    __slots__ = ("_began", "cell", "index", "item", "number", "troubles")
+    __slots__ = ("_cell", "index", "item", "number", "troubles")
 
-    def __init__(self, cell: Cell, index: int, item: Any) -> None:
-        self.cell = cell
-        self.index = index
-        self.item = item
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self.index = 0
+        self.item: Any = None
         self.number = 1
         self.troubles: _Troubles | None = None
-        self._began = 0.0
 
     @property
     def began(self) -> float:
-        return self._began
+        return self._cell.began
 
     @began.setter
     def began(self, began: float) -> None:
-        self._began = began
-        self.cell.begin(began)
+        self._cell.begin(began)
 
 
 class _Child:
@@ -106,6 +104,7 @@ class _Child:
         self.cell = cell
         self.tasks: SimpleQueue[tuple[bytes, Any] | None] = SimpleQueue()
         self.lock = threading.Lock()
+        self.chunk = 0
         self.limit = 0
         self.position = 0
         self.first = 0
@@ -129,7 +128,7 @@ class _Child:
                     continue
                 kind, payload = frame
                 if kind == b"G":
-                    self.give_back()
+                    self.give_back(int(payload))
                 elif kind == b"X":
                     self.tasks.put(None)
                 else:
@@ -137,11 +136,12 @@ class _Child:
         except (EOFError, OSError):
             os._exit(0)
 
-    def give_back(self) -> None:
-        """Send what is finished, and hand back what has not begun."""
+    def give_back(self, chunk: int) -> None:
+        """Send what is finished, and hand back what has not begun, if that chunk is still in hand."""
         with self.lock:
-            self.limit = min(self.limit, self.position + 1)
-            self.flush(self.limit)
+            if chunk == self.chunk and self.position < self.limit:
+                self.limit = self.position + 1
+                self.flush(self.limit)
 
     # -- the main thread ------------------------------------------------------------------------------------
 
@@ -174,41 +174,42 @@ class _Child:
     def make_chunk(self, payload: bytes) -> None:
         cell = self.cell
         try:
-            indexes, items, odd = load(payload)
+            chunk, indexes, items, odd = load(payload)
             size = len(items)
         except BaseException as error:  # an item that does not unpickle
             # The parent sends them again one by one to find out which.
-            with self.lock:
-                self.limit, self.first, self.position = 0, 0, -1
             self.pipe.send(b"U", dump_error(error))
             return
-        with self.lock:
-            self.limit, self.first, self.position = size, 0, -1
-        flushed = time.monotonic()
+        call = RemoteCall(cell)
+        clock, lock, attempt = time.monotonic, self.lock, self.attempt
+        now = flushed = clock()
+        with lock:
+            self.chunk, self.limit, self.first, self.position = chunk, size, 0, -1
         for position in range(size):
-            call = RemoteCall(cell, indexes[position], items[position])
-            if position in odd:
-                call.number, charged, memo = odd[position]
-                call.troubles = _Troubles(charged, memo)
-            began = time.monotonic()
-            with self.lock:
+            call.index, call.item = indexes[position], items[position]
+            if odd:
+                call.number, call.troubles = 1, None
+                if position in odd:
+                    call.number, charged, memo = odd[position]
+                    call.troubles = _Troubles(charged, memo)
+            with lock:
                 if position >= self.limit:
                     break
                 self.position = position
-                cell.set(position, began)
-                if began - flushed > _FLUSH_S:
+                cell.set(position, now)
+                if now - flushed > _FLUSH_S:
                     self.flush(None)
-                    flushed = began
-            call._began = began
-            value, failed = self.attempt(call)
-            with self.lock:
+                    flushed = now
+            value, failed = attempt(call)
+            now = clock()
+            with lock:
                 self.values.append(value)
-                self.ended.append(time.monotonic())
+                self.ended.append(now)
                 if failed is not None:
                     self.odd[position] = failed
-        with self.lock:
+        with lock:
             self.position = size
-            self.flush(self.limit, last=True)
+            self.flush(None)
 
     def attempt(self, call: RemoteCall) -> tuple[Any, tuple[bytes, Verdict] | None]:
         if self.broken is not None:
@@ -220,15 +221,15 @@ class _Child:
             verdict = self.program.verdict(error, call)
             return None, (dump_error(make_portable(self.program, error)), verdict)
 
-    def flush(self, limit: int | None, last: bool = False) -> None:
-        """Send results since the last flush; with the lock held."""
+    def flush(self, limit: int | None) -> None:
+        """Send results since the last flush, and from where on the chunk is handed back; with the lock held."""
         values, ended, odd, first = self.values, self.ended, self.odd, self.first
-        if not values and not last and limit is None:
+        if not values and limit is None:
             return
         self.first += len(values)
         self.values, self.ended, self.odd = [], array("d"), {}
         try:
-            payload = dump_value((first, values, ended.tobytes(), odd, limit, last))
+            payload = dump_value((self.chunk, first, values, ended.tobytes(), odd, limit))
         except BaseException:  # one of the values; find out which
             values = list(values)
             for offset, value in enumerate(values):
@@ -241,7 +242,7 @@ class _Child:
                         f"process: {type(error).__name__}: {error}"
                     )
                     odd[first + offset] = (dump_error(refused), Verdict("permanent", "unpicklable"))
-            payload = dump_value((first, values, ended.tobytes(), odd, limit, last))
+            payload = dump_value((self.chunk, first, values, ended.tobytes(), odd, limit))
         self.pipe.send(b"R", payload)
 
     def call(self, payload: bytes) -> None:

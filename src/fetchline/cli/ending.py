@@ -1,0 +1,187 @@
+"""What ``fetchline run`` does around a batch: start it, end it in whatever way, write and print it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fetchline.cli.common import Problem, Trouble
+from fetchline.cli.logs import log_at
+from fetchline.cli.signals import Signals
+from fetchline.cli.tables import check_target, write
+from fetchline.cli.streams import printing_to_standard_error
+from fetchline.cli.text import columns, counted, fitted, one_line
+from fetchline.errors import BatchError, BatchInterrupted
+from fetchline.items import Grid
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from fetchline.batch import Batch
+    from fetchline.fetchers import Fetcher
+
+__all__ = ["Ending", "run_batch"]
+
+
+def run_batch(
+    ctx: click.Context,
+    fetcher: Fetcher[Any, Any, Any],
+    items: Sequence[Any],
+    ending: Ending,
+    *,
+    progress: bool | None,
+    **options: Any,
+) -> int:
+    """Run a batch and bring it to its end; give the exit code."""
+    from fetchline.run import run
+
+    if progress is not None:
+        options["progress"] = _display() if progress else None
+    log_at(None, ctx, progress=progress is True)
+    with Signals() as signals:
+        try:
+            with ending.quiet():
+                batch = run(fetcher, items, **options)
+        except BatchInterrupted as stop:
+            ending.take(stop.batch)
+            return signals.exit_code
+        except BatchError as stop:
+            batch = stop.batch
+        except KeyboardInterrupt:
+            if signals.exit_code == 130:
+                raise
+            click.echo("fetchline: terminated before anything was finished", err=True)
+            return signals.exit_code
+        except (TypeError, ValueError) as error:
+            raise Problem(str(error)) from error
+        ending.take(batch)
+    return 1 if batch.n_failed or not batch.complete else 0
+
+
+def _display() -> Any:
+    """What ``--progress`` shows: the display of the settings, unless that is none."""
+    from fetchline.config import settings
+
+    return settings().get("progress", "none").replace("none", "auto")
+
+
+class Ending:
+    """Where a batch goes.
+
+    Args:
+        out: the file of the frame; None prints it, ``-`` writes CSV to standard output.
+        failures: the file of the failures, which is written if there are none, too.
+        key_column: a name, ``none``, or the names of a grid's axes separated by commas.
+        limit: rows and failures to print.
+    """
+
+    def __init__(self, out: str | None, failures: str | None, key_column: str, limit: int) -> None:
+        self._out = out
+        self._failures = failures
+        names = tuple(name.strip() for name in key_column.split(","))
+        self._key = None if key_column == "none" else names if len(names) > 1 else key_column
+        self._limit = limit
+
+    def check(self, items: Sequence[Any]) -> None:
+        """Refuse what could not be done at the end."""
+        if self._out is not None and self._out != "-":
+            check_target(self._out, "--out")
+        if self._failures is not None:
+            check_target(self._failures, "--failures")
+        if isinstance(self._key, tuple):
+            axes = items.axes if isinstance(items, Grid) else {}
+            unknown = [name for name in self._key if name not in axes]
+            if unknown:
+                raise Problem(f"--key-column names {unknown[0]!r}, which is no axis of --grid")
+
+    def quiet(self) -> contextlib.AbstractContextManager[None]:
+        """While CSV goes to standard output, keep out what fetchers print."""
+        return printing_to_standard_error() if self._out == "-" else contextlib.nullcontext()
+
+    def take(self, batch: Batch[Any]) -> None:
+        """Write, then print, then say what became of it all.
+
+        Raises:
+            Trouble: the values make no frame, or a file cannot be written.
+        """
+        wrote = []
+        if self._failures is not None:
+            write(_failures(batch), self._failures)
+            wrote.append(f"{counted(batch.n_failed, 'failure')} to {self._failures}")
+        try:
+            if batch.n_succeeded or (not len(batch) and batch.complete):
+                frame = self._frame(batch)
+                if self._out is None:
+                    self._print(frame)
+                else:
+                    write(frame, self._out)
+                    if self._out != "-":
+                        wrote.insert(0, f"{counted(frame.height, 'row')} to {self._out}")
+            elif self._out is not None:
+                click.echo(f"no item succeeded, so {self._out} is not written", err=True)
+        finally:
+            self._tell(batch, wrote)
+
+    def _frame(self, batch: Batch[Any]) -> pl.DataFrame:
+        try:
+            return batch.frame(key=self._key)
+        except (TypeError, ValueError) as error:
+            raise Trouble(f"the values make no frame: {error}") from error
+
+    def _print(self, frame: pl.DataFrame) -> None:
+        if not self._limit:
+            return
+        import polars as pl
+
+        width = columns(sys.stdout) or 100
+        with pl.Config(tbl_rows=self._limit, tbl_width_chars=width, tbl_cols=-1):
+            click.echo(str(frame))
+
+    def _tell(self, batch: Batch[Any], wrote: list[str]) -> None:
+        width = columns(sys.stderr)
+        for line in str(batch.summary).splitlines():
+            wrapped = [line] if width is None else textwrap.wrap(line, width, subsequent_indent=" " * 12)
+            click.echo("\n".join(wrapped), err=True)
+        shown = 0
+        for failure in batch.failures:
+            if failure.error_code == "cancelled":
+                continue
+            if shown == self._limit:
+                click.echo("  ...", err=True)
+                break
+            shown += 1
+            how = f"after {counted(failure.attempts, 'attempt')}" if failure.attempts else "before it started"
+            line = f"  {failure.key}: {failure.error_code} {how}: {one_line(failure.message)}"
+            click.echo(fitted(line, width), err=True)
+        if wrote:
+            click.echo(f"wrote {', '.join(wrote)}", err=True)
+
+
+def _failures(batch: Batch[Any]) -> pl.DataFrame:
+    import polars as pl
+
+    rows = [
+        (
+            failure.key,
+            failure.index,
+            failure.error_code,
+            failure.attempts,
+            failure.message,
+            repr(failure.item),
+        )
+        for failure in batch.failures
+    ]
+    schema = {
+        "key": pl.String,
+        "index": pl.Int64,
+        "error_code": pl.String,
+        "attempts": pl.Int64,
+        "error": pl.String,
+        "item": pl.String,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -1,0 +1,193 @@
+"""``fetchline run`` and ``fetchline plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fetchline.cli.common import Problem, common_options
+from fetchline.cli.completion import executor_names, fetcher_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fetchline.fetchers import Fetcher
+
+__all__ = ["plan", "run"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_WHAT = (
+    click.argument("name", shell_complete=fetcher_names),
+    click.argument("items", nargs=-1),
+    click.option(
+        "--from", "lines", metavar="FILE", help="Items from a file, one a line; - is standard input."
+    ),
+    click.option(
+        "--column", metavar="FILE:COLUMN", help="Items from a column of a .csv, .parquet, ... file."
+    ),
+    click.option(
+        "--grid",
+        is_flag=True,
+        help="ITEMS are axes, and every combination is an item: symbol=A,B symbol=@symbols.txt "
+        "period=2024-Q1:2024-Q4.",
+    ),
+    click.option(
+        "-p", "--param", "params", metavar="NAME=VALUE", multiple=True, help="The same for every item."
+    ),
+    click.option(
+        "--executor",
+        metavar="NAME",
+        shell_complete=executor_names,
+        help="thread, process, asyncio, serial, or a plugin's.",
+    ),
+    click.option("-j", "--workers", type=click.IntRange(min=1), metavar="N", help="Threads or processes."),
+    click.option(
+        "--concurrency", type=click.IntRange(min=1), metavar="N", help="Attempts in flight, at most."
+    ),
+    common_options,
+)
+
+
+def _what_to_run(command: F) -> F:
+    for option in reversed(_WHAT):
+        command = option(command)
+    return command
+
+
+class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value)
+        unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+        try:
+            seconds = float(text[:-1] if unit else text) * (unit or 1)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{text!r} is no time such as 90, 90s, 15m or 2h", param, ctx)
+        return seconds
+
+
+@click.command()
+@_what_to_run
+@click.option("--progress/--no-progress", default=None, help="A bar on a terminal, or log lines; or nothing.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["collect", "raise"]),
+    help="Go on after a failure, or stop at the first.  [default: collect]",
+)
+@click.option("--deadline", type=_Seconds(), metavar="TIME", help="Stop after 90, 90s, 15m or 2h.")
+@click.option(
+    "--key-column",
+    metavar="NAME|none",
+    default="key",
+    show_default=True,
+    help="The column that says which item a row is of; symbol,period takes a grid's axes apart.",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(allow_dash=True),
+    help="Write the frame: .parquet, .csv, .ndjson or .arrow; - is CSV on standard output.",
+)
+@click.option("--failures", metavar="FILE", type=click.Path(), help="Write a row for each failed item.")
+@click.option(
+    "--limit-print",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=10,
+    show_default=True,
+    help="Rows and failures to print.",
+)
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    name: str,
+    items: tuple[str, ...],
+    lines: str | None,
+    column: str | None,
+    grid: bool,
+    params: tuple[str, ...],
+    key_column: str,
+    out: str | None,
+    failures: str | None,
+    limit_print: int,
+    progress: bool | None,
+    **options: Any,
+) -> None:
+    """Run the fetcher NAME over ITEMS, and print or write one frame.
+
+    ITEMS and parameters are converted by the annotations of the function. Without --out the frame is printed;
+    the summary goes to standard error.
+
+    \b
+    Exit codes: 0  all went well
+                1  some items failed, the good ones are written
+                2  wrong usage, nothing was started
+              130  stopped by Ctrl-C (143: by SIGTERM), what was finished is written
+    """
+    fetcher, chosen, given = _prepare(ctx, name, items, lines, column, grid, params)
+    from fetchline.cli.ending import Ending, run_batch
+
+    ending = Ending(out, failures, key_column, limit_print)
+    ending.check(chosen)
+    options = {option: value for option, value in options.items() if value is not None}
+    ctx.exit(run_batch(ctx, fetcher, chosen, ending, progress=progress, params=given, **options))
+
+
+@click.command()
+@_what_to_run
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    name: str,
+    items: tuple[str, ...],
+    lines: str | None,
+    column: str | None,
+    grid: bool,
+    params: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Say what run would do with the same arguments; nothing is called."""
+    fetcher, chosen, given = _prepare(ctx, name, items, lines, column, grid, params)
+    from fetchline.plan import plan
+
+    try:
+        planned = plan(fetcher, chosen, params=given, **{n: v for n, v in options.items() if v is not None})
+    except (TypeError, ValueError) as error:
+        raise Problem(str(error)) from error
+    click.echo(str(planned))
+    ctx.exit(1 if planned.refused else 0)
+
+
+def _prepare(
+    ctx: click.Context,
+    name: str,
+    items: tuple[str, ...],
+    lines: str | None,
+    column: str | None,
+    grid: bool,
+    params: tuple[str, ...],
+) -> tuple[Fetcher[Any, Any, Any], Sequence[Any], dict[str, Any]]:
+    """Find the fetcher and convert what it is to be called with."""
+    from fetchline.cli.apps import find_fetcher
+    from fetchline.cli.parameters import Parameters
+    from fetchline.cli.sources import gather
+    from fetchline.items import Grid
+
+    fetcher = find_fetcher(ctx, name)
+    parameters = Parameters(fetcher)
+    given = parameters.params(params)
+    chosen = gather(parameters, items, lines, column, grid)
+    axes = list(chosen.axes) if isinstance(chosen, Grid) else [parameters.first]
+    twice = [axis for axis in axes if axis in given]
+    if twice:
+        raise Problem(f"{twice[0]!r} is given by the items and by -p {twice[0]}=; leave one out")
+    parameters.check_complete([*given, *(axis for axis in axes if axis is not None)])
+    return fetcher, chosen, given

@@ -1,0 +1,390 @@
+"""What a schedule promises, written down a second time: the simulator's judge.
+
+Nothing here asks the schedule how it counts. The oracle is told what was done and what the schedule answered,
+keeps its own books, and raises ``Broken`` as soon as the two differ. The promises are those of the kernel's
+house rules: ``one_outcome``, ``input_order``, ``bounded``, ``waiting_frees_the_slot``, ``pace``,
+``wait_is_kept``, ``stop_is_kept``, ``charges``, ``timeouts`` and ``everything_ends``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fetchline.core.schedule import Limits
+from fetchline.core.slots import DONE, FAILED, Slot
+from fetchline.interfaces import Verdict
+from fetchline.results import ErrorCode
+
+__all__ = ["Broken", "Item", "Oracle"]
+
+NEVER = float("inf")
+WAITING, LIVE, HELD, OVER, DRAINED, LEFT = range(6)
+
+
+class Broken(AssertionError):
+    """A promise was not kept; ``promise`` is its name."""
+
+    def __init__(self, promise: str, what: str) -> None:
+        super().__init__(f"{promise}: {what}")
+        self.promise = promise
+
+
+class Item:
+    """The oracle's page for one item; most of it is only ever written for items in trouble."""
+
+    state = WAITING
+    token = 0
+    attempts = 0
+    charged = 0
+    crashes = 0
+    logins = 0
+    held_s = 0.0
+    not_before = 0.0
+    began = 0.0
+    ended = 0.0
+    moved = False
+    alone = False
+    memo: Any = None
+    error: Any = None
+    # What must come out of it, once it is over.
+    good = False
+    value: Any = None
+    code: ErrorCode | None = None
+    # The driver's: what it holds while the attempt is in flight.
+    slot: Slot
+    chunk: list[int]
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+class Oracle:
+    """Keeps the books of one run.
+
+    Args:
+        limits: what the schedule was told to keep to.
+        inputs: the items, in order.
+        backlog: the schedule takes ``inputs`` whole and makes slots of it by itself.
+    """
+
+    def __init__(self, limits: Limits, inputs: Sequence[Any], backlog: bool) -> None:
+        self.limits = limits
+        self.inputs = inputs
+        self.backlog = backlog
+        self.items = [Item(index) for index in range(len(inputs))]
+        self.fed = self.idle = len(inputs) if backlog else 0
+        self.concurrency = limits.concurrency
+        self.units = 0
+        self.unborn = 0
+        self.last_token = 0
+        self.unsettled = 0
+        self.drained_count = 0
+        self.left_count = 0
+        self.released = 0
+        self.stop_code: ErrorCode | None = None
+        self.cool_until = 0.0
+        self.starts: list[float] = []
+        self.interval = 0.0
+        self.place = -NEVER
+        self._timeout = NEVER if limits.timeout is None else limits.timeout
+        if limits.rates:
+            count, period = min(limits.rates, key=lambda rate: rate[1])
+            self.interval = period / count
+
+    def took(self, count: int) -> None:
+        """So many more items were fed."""
+        self.fed += count
+        self.idle += count
+
+    # -- starting -------------------------------------------------------------------------------------------
+
+    def started(self, slot: Slot, now: float) -> Item:
+        """A lease was given: was it allowed?"""
+        if self.units >= self.concurrency:
+            raise Broken("bounded", f"attempt {self.units + 1} at once of {self.concurrency}")
+        self.units += 1
+        if now < self.cool_until:
+            raise Broken("pace", f"a start at {now} in a cooldown until {self.cool_until}")
+        if self.interval:
+            self._pace(now)
+        fresh = slot.index >= self.unborn
+        item = self._taken(slot, now)
+        if fresh:
+            for other in self.items[self.left_count : slot.index]:
+                if other.state == WAITING or (other.state == HELD and other.not_before <= now):
+                    raise Broken("input_order", f"item {slot.index} went before {other.index}, which is older")
+        item.chunk = [1]
+        return item
+
+    def rode(self, slots: Iterable[Slot], now: float, first: Item) -> list[Item]:
+        """Further slots were given to share one unit with ``first``."""
+        riders = []
+        for slot in slots:
+            if now < self.cool_until or self.interval:
+                raise Broken("pace", "a chunk under a pace")
+            item = self._taken(slot, now)
+            if item.attempts or item.alone:
+                raise Broken("charges", f"item {item.index} travels in a chunk after trouble")
+            item.chunk = first.chunk
+            first.chunk[0] += 1
+            riders.append(item)
+        return riders
+
+    def _taken(self, slot: Slot, now: float) -> Item:
+        index = slot.index
+        item = self.items[index]
+        if self.stop_code is not None:
+            raise Broken("stop_is_kept", f"item {index} started after the stop")
+        if item.state == HELD:
+            if now < item.not_before:
+                raise Broken("wait_is_kept", f"item {index} started at {now}, to wait until {item.not_before}")
+        elif item.state != WAITING:
+            raise Broken("one_outcome", f"item {index} started while in flight or finished")
+        if slot.token <= self.last_token:
+            raise Broken("one_outcome", f"token {slot.token} after {self.last_token}")
+        if index >= self.unborn:
+            if index > self.unborn:
+                raise Broken("input_order", f"item {index} started before item {self.unborn}")
+            if index >= self.fed or index >= self.released + self.limits.window:
+                raise Broken("bounded", f"item {index} was taken beyond the window")
+            if slot.item != self.inputs[index]:
+                raise Broken("one_outcome", f"item {index} is {slot.item!r}, not {self.inputs[index]!r}")
+            self.unborn += 1
+        self.last_token = item.token = slot.token
+        troubles = slot.troubles
+        if (item.attempts or troubles is not None) and (
+            troubles is None
+            or (slot.number, slot.charged, troubles.memo) != (item.attempts + 1, item.charged, item.memo)
+        ):
+            raise Broken("charges", f"item {index} was told a wrong attempt number, charge or memo")
+        self.idle -= 1
+        item.state = LIVE
+        item.slot = slot
+        item.began = now
+        item.moved = False
+        return item
+
+    def _pace(self, now: float) -> None:
+        # The starts have places, an interval apart. One that comes late keeps its place, and so lets the next
+        # one catch up; one that comes a whole interval late has lost it.
+        if now < self.place:
+            raise Broken("pace", f"a start at {now}, due at {self.place}")
+        self.place = self.interval + (self.place if now < self.place + self.interval else now)
+        starts = self.starts
+        for count, period in self.limits.rates:
+            if len(starts) >= count and now - starts[-count] < period:
+                raise Broken("pace", f"{count + 1} starts within {period} s at {now}")
+        starts.append(now)
+
+    def _paced(self) -> float:
+        """From when on a start is allowed, as far as pace goes."""
+        due, starts = self.cool_until, self.starts
+        if starts:
+            due = max(due, self.place)
+            for count, period in self.limits.rates:
+                if len(starts) >= count:
+                    due = max(due, starts[-count] + period)
+        return due
+
+    def startable(self, now: float) -> float:
+        """When the next item may start at the latest, a free unit and no stop given; infinite if none may."""
+        due = NEVER
+        if not self.idle:
+            return due
+        for item in self.items[self.left_count : self.released + self.limits.window]:
+            if item.state == HELD:
+                due = min(due, item.not_before)
+            elif item.state == WAITING and item.index < self.fed:
+                due = -NEVER
+                break
+        return max(due, self._paced()) if due < NEVER else NEVER
+
+    def refused(self, now: float) -> None:
+        """No lease was given: was there a reason?"""
+        if self.units < self.concurrency and self.stop_code is None and self.startable(now) <= now:
+            raise Broken("waiting_frees_the_slot", f"nothing starts at {now} with {self.units} units in use")
+
+    def timer(self, due: float, now: float, live: Iterable[Item]) -> None:
+        """After a refused lease the driver sleeps until ``due``: not too long, and not for nothing."""
+        if due <= now:
+            raise Broken("everything_ends", f"the timer rings at {due}, before {now}: a hot loop")
+        if self.units < self.concurrency and self.stop_code is None:
+            latest = max(self.startable(now), now)
+            if due > latest:
+                raise Broken("everything_ends", f"the timer rings at {due}, a start is due at {latest}")
+        if self.limits.timeout is not None:
+            for item in live:
+                if due > self._overdue(item):
+                    raise Broken("timeouts", f"the timer rings at {due}, after the timeout of item {item.index}")
+
+    # -- ending ---------------------------------------------------------------------------------------------
+
+    def answered(self, item: Item, accepted: bool, now: float) -> None:
+        """An attempt in flight was answered: it must be taken, and its share of a unit is free."""
+        if not accepted:
+            raise Broken("one_outcome", f"the answer of item {item.index} was refused while in flight")
+        self._free(item)
+        item.attempts += 1
+        item.ended = now
+
+    def _free(self, item: Item) -> None:
+        item.chunk[0] -= 1
+        self.units -= item.chunk[0] == 0
+
+    def ignored(self, accepted: bool) -> None:
+        """An attempt that is no longer in flight was answered."""
+        if accepted:
+            raise Broken("one_outcome", "a late answer was taken")
+
+    def succeeded(self, item: Item, value: Any) -> None:
+        self._over(item, True, value, None)
+
+    def failed(self, item: Item, error: Any, verdict: Verdict, now: float) -> None:
+        """What the verdict means for the item, by the rules of what is charged."""
+        item.error = error
+        limits, kind = self.limits, verdict.kind
+        until = now + verdict.delay
+        if kind in ("throttled", "not_ready"):
+            item.held_s += verdict.delay
+            again = item.held_s <= limits.patience
+            if kind == "throttled":
+                self.cool_until = max(self.cool_until, until)
+            else:
+                item.memo = verdict.memo
+        elif kind in ("retry", "expired"):
+            item.logins += kind == "expired"
+            item.charged += kind == "retry" or item.logins > 1
+            again = item.charged < limits.retry
+        elif kind == "no_data":
+            self._over(item, True, error, verdict.code)
+            return
+        else:
+            again = False
+        self._go_on(item, again, until, verdict.code)
+        if kind == "stop":
+            self.stopped("cancelled")
+
+    def crashed(self, item: Item, error: Any, verdict: Verdict, now: float) -> None:
+        item.error = error
+        item.crashes += 1
+        again = verdict.kind == "retry" and item.crashes < self.limits.max_crashes
+        self._go_on(item, again, now, verdict.code)
+
+    def _go_on(self, item: Item, again: bool, until: float, code: ErrorCode) -> None:
+        if not again:
+            self._over(item, False, item.error, code)
+            if self.limits.fail_fast:
+                self.stopped("cancelled")
+        elif self.stop_code is not None:
+            self._over(item, False, item.error, self.stop_code)
+        else:
+            item.state = HELD
+            item.not_before = until
+            self.idle += 1
+
+    def _over(self, item: Item, good: bool, value: Any, code: ErrorCode | None) -> None:
+        item.state = OVER
+        item.good, item.value, item.code = good, value, code
+        self.unsettled += 1
+
+    def gave_back(self, item: Item, alone: bool) -> None:
+        """An attempt that never started was returned: uncharged, and it may start at once."""
+        self._free(item)
+        item.state = WAITING
+        self.idle += 1
+        item.alone = item.alone or alone
+
+    def gave_up(self, item: Item, accepted: bool, now: float) -> None:
+        """The driver does without an attempt's answer; only a stop entitles it to."""
+        if self.stop_code is None:
+            if accepted:
+                raise Broken("one_outcome", f"item {item.index} was given up without a stop")
+            return
+        self.answered(item, accepted, now)
+        self._over(item, False, item.error, self.stop_code)
+
+    def expired(self, late: Sequence[tuple[Slot, int]], live: Iterable[Item], now: float) -> None:
+        """These attempts are said to be past the timeout: they are, and no others."""
+        told = {token for _, token in late}
+        if len(told) < len(late):
+            raise Broken("timeouts", f"one attempt is late twice: {late}")
+        for item in live:
+            if item.token in told:
+                told.discard(item.token)
+                if now < item.began + self._timeout:
+                    raise Broken("timeouts", f"item {item.index} is not past its timeout at {now}")
+            elif now >= self._overdue(item):
+                raise Broken("timeouts", f"item {item.index} is past its timeout at {now}, unnoticed")
+        if told:
+            raise Broken("timeouts", f"the tokens {told} are not in flight")
+
+    def _overdue(self, item: Item) -> float:
+        """From when on an attempt must be known to be late."""
+        # A moved beginning (a login) is looked at again one timeout after the first look.
+        return item.began + self._timeout * (2 if item.moved else 1)
+
+    def stopped(self, code: ErrorCode) -> None:
+        if self.stop_code is None:
+            self.stop_code = code
+
+    # -- leaving --------------------------------------------------------------------------------------------
+
+    def drained(self, slots: Sequence[Slot], running: int) -> None:
+        """Finished slots were taken: all that are, none twice, each with what came of it."""
+        for slot in slots:
+            item = self.items[slot.index]
+            if item.state == OVER:
+                self.unsettled -= 1
+            elif item.state < LIVE or item.state == HELD:
+                if self.stop_code is None:
+                    raise Broken("one_outcome", f"item {slot.index} is finished without an answer")
+                item.value, item.code = item.error, self.stop_code
+                self.unborn = max(self.unborn, slot.index + 1)
+                if slot.index >= self.released + self.limits.window:
+                    raise Broken("bounded", f"item {slot.index} was taken beyond the window")
+            else:
+                raise Broken("one_outcome", f"item {slot.index} is finished twice, or while in flight")
+            self._outcome(slot, item)
+            item.state = DRAINED
+            self.drained_count += 1
+        if self.unsettled:
+            raise Broken("one_outcome", f"{self.unsettled} finished items were not handed out")
+        if running != self.units:
+            raise Broken("bounded", f"the schedule says {running} in flight; it is {self.units}")
+
+    def _outcome(self, slot: Slot, item: Item) -> None:
+        verdict = slot.verdict
+        code = None if verdict is None else verdict.code
+        if (slot.state, slot.value, code, slot.attempts) != (
+            DONE if item.good else FAILED,
+            item.value,
+            item.code,
+            item.attempts,
+        ):
+            raise Broken("one_outcome", f"item {slot.index} ended as {slot.state, slot.value, code, slot.attempts}")
+        if slot.item != self.inputs[slot.index] or (item.attempts and slot.ended != item.ended):
+            raise Broken("one_outcome", f"item {slot.index} carries another's item or time")
+
+    def left(self, slots: Sequence[Slot], limit: int) -> None:
+        """Slots were handed out: in the order of the input, and as many as are ready."""
+        at = self.left_count
+        for slot in slots:
+            if slot.index != at or self.items[at].state != DRAINED:
+                raise Broken("input_order", f"item {slot.index} left where item {at} is next")
+            self.items[at].state = LEFT
+            at += 1
+        self.left_count = at
+        if len(slots) > limit:
+            raise Broken("bounded", f"{len(slots)} slots left, {limit} were asked for")
+        if len(slots) < limit and at < len(self.items) and self.items[at].state == DRAINED:
+            raise Broken("input_order", f"item {at} is ready and was not handed out")
+
+    def room(self, room: int) -> None:
+        if room != self.limits.window - (self.fed - self.released):
+            raise Broken("bounded", f"room for {room} with {self.fed} fed and {self.released} released")
+
+    def finished(self, says: bool, closed: bool) -> None:
+        """After a drain the schedule says whether that was all."""
+        if says != (self.drained_count == self.fed and (closed or self.stop_code is not None)):
+            raise Broken("everything_ends", f"finished is {says} after {self.drained_count} of {self.fed} items")
