@@ -118,21 +118,19 @@ def choose(
         concurrency = concurrency or workers or width or DEFAULT_CONCURRENCY
         workers = concurrency
     else:
-        many = asynchronous and spec.isolates_crashes
         workers = (
             workers
             or width
             or (concurrency if concurrency and not spec.isolates_crashes else None)
             or _default_workers(spec)
         )
-        if concurrency is not None and concurrency > workers and not many:
+        if concurrency is not None and concurrency > workers:
             raise ValueError(
-                f"concurrency={concurrency} attempts cannot be in flight on workers={workers}: a sync function "
-                "keeps its worker; raise workers"
+                f"concurrency={concurrency} attempts cannot be in flight on workers={workers} of {spec.name!r}: "
+                "each makes one at a time; raise workers"
             )
         concurrency = concurrency or workers
-        if not many:
-            workers = min(workers, concurrency)
+        workers = min(workers, concurrency)
     owned = pool is None
     if owned and not (coroutines and on_loop):
         pool = None if spec.name == "serial" else (lambda: _start(spec, workers, options))

@@ -88,8 +88,10 @@ async def batch_execute(
         done = skip_completed
         if hasattr(keys, "__aiter__"):
             keys = _without(keys, done)
+        elif hasattr(keys, "__len__"):
+            keys = [key for key in keys if key not in done]  # its length is the progress's total
         else:
-            keys = [key for key in keys if key not in done]
+            keys = (key for key in keys if key not in done)
     try:
         batch = await arun(
             operation,

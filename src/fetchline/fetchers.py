@@ -123,7 +123,7 @@ class Fetcher(Generic[P, R, T]):
             )
         return cls(function, name, Policies(**policies))
 
-    @property
+    @functools.cached_property
     def is_async(self) -> bool:
         """Whether the function is a coroutine function."""
         from fetchline.worker.attempt import is_async
@@ -138,7 +138,7 @@ class Fetcher(Generic[P, R, T]):
             getattr(self.function, "__qualname__", None) or repr(self.function),
         )
 
-    @property
+    @functools.cached_property
     def session_parameter(self) -> str | None:
         """The parameter whose default is ``injected``."""
         for name, parameter in _signature(self.function).items():

@@ -128,7 +128,7 @@ class Failure:
     @property
     def message(self) -> str:
         """The error in one line: its type and its text."""
-        text = str(self.error)
+        text = " ".join(str(self.error).split())
         name = type(self.error).__name__
         return f"{name}: {text}" if text else name
 

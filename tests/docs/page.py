@@ -1,14 +1,17 @@
 """Run the code of one page: ``python -W error tests/docs/page.py docs/tutorial.md``.
 
-What a page promises is held by four kinds of fenced block:
+What a page promises is held by its fenced blocks:
 
 - ``python`` runs, all blocks of a page in one namespace, from the top down; ``await`` may stand at the top level,
   as in a notebook. A block that begins with ``# name.py`` is a file instead: it is written to the working
   directory, which can be imported from.
 - ``text`` right after a ``python`` block is what that block prints, compared literally; durations such as
-  ``0.31 s`` match any other.
-- ``toml`` that begins with ``# pyproject.toml`` installs a distribution with the entry points it declares.
-- ``console`` blocks are run where a line begins with ``$ fetchline``; what follows it is compared as ``text`` is.
+  ``0.31 s`` match any other, and the working directory is ``/home/me``.
+- ``toml`` that begins with ``# pyproject.toml`` installs a distribution with the entry points it declares;
+  one that begins with ``# fetchline.toml`` is a file.
+- ``<!-- needs: name -->`` on the line before a block: it is left out where that module is not installed.
+- ``console`` blocks are run where a line begins with ``$ fetchline``; what follows it is compared as ``text`` is, and a
+  command that shows nothing must succeed.
 
 The page runs as ``__main__`` and in the working directory; end with exit code 1 where it breaks a promise.
 """
@@ -19,6 +22,7 @@ import ast
 import asyncio
 import contextlib
 import difflib
+import importlib.util
 import inspect
 import io
 import os
@@ -37,6 +41,7 @@ __all__ = ["Block", "blocks", "main"]
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w/]+\.py)\n")
+_NEEDS = re.compile(r"<!-- needs: (\w+) -->\s*\Z")
 _DURATION = re.compile(r"\b\d+(\.\d+)? s\b")
 
 
@@ -48,6 +53,7 @@ class Block:
     text: str
     line: int
     follows: str = ""
+    needs: str = ""
 
 
 def blocks(page: Path) -> list[Block]:
@@ -59,7 +65,9 @@ def blocks(page: Path) -> list[Block]:
         between = source[end : match.start()]
         follows = found[-1].kind if found and not between.strip() else ""
         text = match[3].replace("\n" + match[1], "\n").removeprefix(match[1])
-        found.append(Block(match[2], text, source.count("\n", 0, match.start(3)) + 1, follows))
+        needs = _NEEDS.search(between)
+        line = source.count("\n", 0, match.start(3)) + 1
+        found.append(Block(match[2], text, line, follows, needs[1] if needs else ""))
         end = match.end()
     return found
 
@@ -82,12 +90,16 @@ class Page:
     def run(self) -> int:
         """Run every block; how many promises were broken."""
         for block in blocks(self.path):
+            if block.needs and importlib.util.find_spec(block.needs) is None:
+                continue
             if block.kind == "python":
                 self.python(block)
             elif block.kind == "text" and block.follows == "python":
                 self.compare(block, block.text, self.printed)
             elif block.kind == "toml" and block.text.startswith("# pyproject.toml\n"):
                 install(block.text)
+            elif block.kind == "toml" and block.text.startswith("# fetchline.toml\n"):
+                Path("fetchline.toml").write_text(block.text, encoding="utf-8")
             elif block.kind == "console":
                 self.console(block)
         self.loop.close()
@@ -120,9 +132,14 @@ class Page:
                 timeout=60,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
-            self.compare(block, expected, done.stdout + done.stderr)
+            if expected.strip():
+                self.compare(block, expected, done.stdout + done.stderr)
+            elif done.returncode:
+                self.broken += 1
+                print(f"{self.path}:{block.line}: {command} failed: {done.stderr}", file=sys.stderr)
 
     def compare(self, block: Block, expected: str, got: str) -> None:
+        got = got.replace(str(Path.cwd()), "/home/me")
         lines = [
             [_DURATION.sub("* s", line).rstrip() for line in text.strip().splitlines()]
             for text in (expected, got)

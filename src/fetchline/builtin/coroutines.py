@@ -7,8 +7,10 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from contextvars import copy_context
 from typing import Any
 
+from fetchline.builtin.thread import ThreadPool
 from fetchline.hookspecs import hookimpl
 from fetchline.interfaces import ExecutorSpec, LoopWorker, Source
 
@@ -36,7 +38,9 @@ class LoopPool(Executor):
         self.max_workers = max_workers
         self._lock = threading.Lock()
         self._closed = False
-        self._futures: set[Future[Any]] = set()
+        self._waiting: set[Future[Any]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._threads: ThreadPool | None = None
         self._loop = asyncio.new_event_loop()
         self._places = asyncio.Semaphore(max_workers)
         self._leave = asyncio.Event()
@@ -47,10 +51,14 @@ class LoopPool(Executor):
     def _main(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._live())
+        if self._threads is not None:
+            self._threads.shutdown()
 
     async def _live(self) -> None:
         async with self._worker as worker:
             await self._leave.wait()
+            while self._calls:
+                await asyncio.wait(self._calls)
             for task in worker.tasks:
                 task.cancel()
             if worker.tasks:
@@ -58,46 +66,65 @@ class LoopPool(Executor):
                 await asyncio.wait(worker.tasks, timeout=1.0)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        async def call() -> Any:
+        # It stays "pending" while it runs, so that cancel() ends a coroutine that has begun.
+        future: Future[Any] = Future()
+        context = copy_context()
+
+        async def call() -> None:
             async with self._places:
-                if inspect.iscoroutinefunction(fn):
-                    return await fn(*args, **kwargs)
-                return await asyncio.to_thread(fn, *args, **kwargs)
+                self._waiting.discard(future)
+                try:
+                    if inspect.iscoroutinefunction(fn):
+                        value = await fn(*args, **kwargs)
+                    else:
+                        value = await asyncio.wrap_future(self._in_thread(fn, *args, **kwargs))
+                except BaseException as error:  # a future carries whatever was raised
+                    if future.set_running_or_notify_cancel():
+                        future.set_exception(error)
+                else:
+                    if future.set_running_or_notify_cancel():
+                        future.set_result(value)
+
+        def start() -> None:
+            task = self._loop.create_task(call(), context=context)
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+            future.add_done_callback(lambda _: self._on_loop(task.cancel))
 
         with self._lock:
             if self._closed:
                 raise RuntimeError("this asyncio executor has been shut down")
-            future = asyncio.run_coroutine_threadsafe(call(), self._loop)
-            self._futures.add(future)
-        future.add_done_callback(self._futures.discard)
+            self._waiting.add(future)
+            self._on_loop(start)
         return future
+
+    def _on_loop(self, function: Callable[..., object], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            pass  # the loop is closed: there is nothing left to end
+
+    def _in_thread(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self._threads is None:
+            self._threads = ThreadPool(self.max_workers)
+        return self._threads.submit(fn, *args, **kwargs)
 
     def work(self, source: Source, workers: int) -> None:
         with self._lock:
             if self._closed:
                 raise RuntimeError("this asyncio executor has been shut down")
-            self._loop.call_soon_threadsafe(source.aserve, self._worker, workers)
+            self._on_loop(source.aserve, self._worker, workers)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         with self._lock:
             first, self._closed = not self._closed, True
-        if first:
-            futures = set(self._futures)
             if cancel_futures:
-                for future in futures:
+                for future in list(self._waiting):
                     future.cancel()
-            leave = threading.Thread(target=self._leave_after, args=(futures,), daemon=True)
-            leave.start()
-            if wait:
-                leave.join()
+            if first:
+                self._on_loop(self._leave.set)
         if wait and threading.current_thread() is not self._thread:
             self._thread.join()
-
-    def _leave_after(self, futures: set[Future[Any]]) -> None:
-        for future in futures:
-            if not future.cancelled():
-                future.exception()
-        self._loop.call_soon_threadsafe(self._leave.set)
 
 
 @hookimpl

@@ -113,9 +113,9 @@ class ThreadPool(Executor):
         with self._lock:
             first, self._closed = not self._closed, True
             threads = list(self._threads)
+            if cancel_futures:
+                self._cancel_queued()
             if first:
-                if cancel_futures:
-                    self._cancel_queued()
                 for _ in threads:
                     self._tasks.put(None)
         if wait:
@@ -124,10 +124,17 @@ class ThreadPool(Executor):
                     thread.join()
 
     def _cancel_queued(self) -> None:
+        kept: list[_Task | None] = []
         while not self._tasks.empty():
-            future = getattr(self._tasks.get(), "future", None)
-            if future is not None:
+            task = self._tasks.get()
+            future = getattr(task, "future", None)
+            if future is None:
+                kept.append(task)  # a run's, or the sign to leave
+            else:
                 future.cancel()
+                future.set_running_or_notify_cancel()
+        for task in kept:
+            self._tasks.put(task)
 
 
 @hookimpl

@@ -225,7 +225,7 @@ class _Run:
         if self.live:
             self.answer()
         elif not self.collect():
-            self.sleep()
+            self.rest()
 
     def lease(self) -> bool:
         slot = self.schedule.lease(self.now)
@@ -319,8 +319,12 @@ class _Run:
         return True
 
     def sleep(self) -> None:
-        """Let time pass until the schedule's timer rings, or somewhat longer."""
-        if self.lease() or (self.limits.timeout is not None and self.time_out()):
+        if not self.lease():
+            self.rest()
+
+    def rest(self) -> None:
+        """Where nothing may start: let time pass until the schedule's timer rings, or somewhat longer."""
+        if self.limits.timeout is not None and self.time_out():
             return
         due = self.schedule.timer(self.now)
         self.oracle.timer(due, self.now, self.live)
