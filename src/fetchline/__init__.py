@@ -57,19 +57,19 @@ if TYPE_CHECKING:
     from fetchline.jobs import JobTracker as JobTracker
     from fetchline.pace import Pace as Pace
     from fetchline.periods import Period as Period
-    from fetchline.plan import Plan as Plan
-    from fetchline.plan import plan as plan
+    from fetchline.planner import Plan as Plan
+    from fetchline.planner import plan as plan
     from fetchline.registry import Registry as Registry
     from fetchline.results import Failure as Failure
     from fetchline.results import Result as Result
     from fetchline.results import Success as Success
     from fetchline.retry import Try as Try
     from fetchline.retry import TryWithSession as TryWithSession
-    from fetchline.run import arun as arun
-    from fetchline.run import astream as astream
-    from fetchline.run import run as run
-    from fetchline.run import stream as stream
-    from fetchline.run import submit as submit
+    from fetchline.runner import arun as arun
+    from fetchline.runner import astream as astream
+    from fetchline.runner import run as run
+    from fetchline.runner import stream as stream
+    from fetchline.runner import submit as submit
     from fetchline.worker.attempt import attempt as attempt
 
 _HOMES = {
@@ -111,11 +111,11 @@ _HOMES = {
     "jobs": ("Job", "JobInfo", "JobStatus", "JobTracker"),
     "pace": ("Pace",),
     "periods": ("Period",),
-    "plan": ("Plan", "plan"),
+    "planner": ("Plan", "plan"),
     "registry": ("Registry",),
     "results": ("Failure", "Result", "Success"),
     "retry": ("Try", "TryWithSession"),
-    "run": ("arun", "astream", "run", "stream", "submit"),
+    "runner": ("arun", "astream", "run", "stream", "submit"),
     "worker.attempt": ("attempt",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

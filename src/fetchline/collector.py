@@ -15,7 +15,7 @@ from fetchline.results import Failure, Result, Success
 from fetchline.worker.sessions import counts
 
 if TYPE_CHECKING:
-    from fetchline.run import _Run
+    from fetchline.runner import _Run
 
 __all__ = ["Collector"]
 

@@ -101,7 +101,7 @@ class _Tried:
 
 
 def _program(fetcher: Fetcher[Any, Any, Any]) -> Program:
-    from fetchline.run import session_use
+    from fetchline.runner import session_use
 
     use, policies = session_use(fetcher), fetcher.policies
     return Program(
@@ -156,7 +156,7 @@ def _attempts(
 def _run_one(
     fetcher: Fetcher[Any, Any, Any], pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    from fetchline.run import run
+    from fetchline.runner import run
 
     time.sleep(_pause(fetcher))
     items = [Args(*args, **kwargs)]

@@ -47,7 +47,7 @@ def batch_fetch(config: BatchConfig | None, fetch_func: Any, items: Iterable[Any
     import polars as pl
 
     from fetchline.frames import as_frame
-    from fetchline.run import run
+    from fetchline.runner import run
 
     frames: list[pl.DataFrame] = []
     for result in run(fetch_func, items, config=config):
@@ -79,7 +79,7 @@ async def batch_execute(
         chunk_size: how many keys are taken ahead of the results, at the most.
         skip_completed: keys that are left out.
     """
-    from fetchline.run import arun
+    from fetchline.runner import arun
 
     check_count("max_concurrent", max_concurrent)
     if chunk_size is not None:
@@ -151,7 +151,7 @@ def run_in_parallel(
     >>> run_in_parallel(pow, [(2, 3), (3, 2)], max_workers=2)
     [8, 9]
     """
-    from fetchline.run import run, stream
+    from fetchline.runner import run, stream
 
     items = [Args(*one) if isinstance(one, tuple) else one for one in args_list]
     if max_workers is None:

@@ -17,7 +17,7 @@ from fetchline.retry import ONCE, Try, check_seconds
 if TYPE_CHECKING:
     from fetchline.batch import Batch
     from fetchline.jobs import Job
-    from fetchline.plan import Plan
+    from fetchline.planner import Plan
     from fetchline.registry import Registry
     from fetchline.results import Result
 
@@ -187,37 +187,37 @@ class Fetcher(Generic[P, R, T]):
 
     def run(self, items: Iterable[Any], **options: Any) -> Batch[T]:
         """Run a batch; see ``fetchline.run``."""
-        from fetchline.run import run
+        from fetchline.runner import run
 
         return run(self, items, **options)
 
     async def arun(self, items: Any, **options: Any) -> Batch[T]:
         """Run a batch on the caller's event loop; see ``fetchline.arun``."""
-        from fetchline.run import arun
+        from fetchline.runner import arun
 
         return await arun(self, items, **options)
 
     def stream(self, items: Iterable[Any], **options: Any) -> Iterator[Result[T]]:
         """Iterate over results as they come; see ``fetchline.stream``."""
-        from fetchline.run import stream
+        from fetchline.runner import stream
 
         return stream(self, items, **options)
 
     def astream(self, items: Any, **options: Any) -> AsyncIterator[Result[T]]:
         """Iterate over results on the caller's event loop; see ``fetchline.astream``."""
-        from fetchline.run import astream
+        from fetchline.runner import astream
 
         return astream(self, items, **options)
 
     def submit(self, items: Iterable[Any], **options: Any) -> Job[T]:
         """Start a batch in the background; see ``fetchline.submit``."""
-        from fetchline.run import submit
+        from fetchline.runner import submit
 
         return submit(self, items, **options)
 
     def plan(self, items: Iterable[Any], **options: Any) -> Plan:
         """Say what a run would do; see ``fetchline.plan``."""
-        from fetchline.plan import plan
+        from fetchline.planner import plan
 
         return plan(self, items, **options)
 

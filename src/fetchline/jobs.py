@@ -17,7 +17,7 @@ from fetchline.retry import check_count
 
 if TYPE_CHECKING:
     from fetchline.batch import Batch
-    from fetchline.run import _Run
+    from fetchline.runner import _Run
 
 __all__ = ["Job", "JobInfo", "JobStatus", "JobTracker"]
 

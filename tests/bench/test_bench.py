@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -19,9 +18,6 @@ from .report import lines
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("fetchline.run") is None, reason="fetchline.run is not there yet"
-)
 def test_a_quick_run_of_two_rows_writes_the_table_the_figures_and_the_plot(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.bench", "--quick", "--rows", "W1,W6", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +53,9 @@ class FreesAUnitTwice(Schedule):
 
 @bug
 class FreesAUnitForALateAnswer(Schedule):
-    def crashed(self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1) -> bool:
+    def crashed(
+        self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1
+    ) -> bool:
         taken = super().crashed(slot, token, error, verdict, now, units)
         if not taken:
             self.running -= units
@@ -122,8 +124,6 @@ class RefusesAnAnswer(Schedule):
 
 @bug
 class HandsOutTwice(Schedule):
-    last: Sequence[Slot] = ()
-
     def drain(self, now: float) -> list[Slot]:
         slots = super().drain(now)
         if len(slots) == 3:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,6 @@ import pytest
 import fetchline.demo.server
 
 DEMO = Path(fetchline.demo.server.__file__).parent
-
-needs_run = pytest.mark.skipif(
-    find_spec("fetchline.run") is None, reason="fetchline.run, which the program calls, is not there yet"
-)
 
 
 def run_demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +56,6 @@ def test_neither_example_fetches_when_it_is_imported() -> None:
         assert kinds <= {ast.Import, ast.ImportFrom, ast.FunctionDef}
 
 
-@needs_run
 def test_the_whole_demonstration_shows_every_part_within_its_time() -> None:
     done = run_demo(PYTHONUTF8="1")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -87,7 +81,6 @@ def test_the_whole_demonstration_shows_every_part_within_its_time() -> None:
     assert [line for line in shown if line.strip()] == lines_of_code(name[0])
 
 
-@needs_run
 @pytest.mark.parametrize("executor", ["serial", "thread", "process", "asyncio"])
 def test_every_executor_fetches_the_same_year(executor: str) -> None:
     done = run_demo("--quick", "--executor", executor, PYTHONUTF8="1")
@@ -96,14 +89,12 @@ def test_every_executor_fetches_the_same_year(executor: str) -> None:
     assert "shape: (1_155, 9)" in part(done.stdout, "batch.frame")
 
 
-@needs_run
 def test_a_proxy_in_the_environment_is_not_asked_for_this_machine() -> None:
     nowhere = "http://127.0.0.1:9"
     done = run_demo("--quick", PYTHONUTF8="1", HTTP_PROXY=nowhere, http_proxy=nowhere)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@needs_run
 def test_an_unknown_executor_is_bad_usage_and_named() -> None:
     done = run_demo("--quick", "--executor", "thraed")
     assert done.returncode == 2

@@ -10,8 +10,8 @@ What a page promises is held by its fenced blocks:
 - ``toml`` that begins with ``# pyproject.toml`` installs a distribution with the entry points it declares;
   one that begins with ``# fetchline.toml`` is a file.
 - ``<!-- needs: name -->`` on the line before a block: it is left out where that module is not installed.
-- ``console`` blocks are run where a line begins with ``$ fetchline``; what follows it is compared as ``text`` is, and a
-  command that shows nothing must succeed.
+- ``console`` blocks are run where a line begins with ``$ fetchline``; what follows it is compared as ``text`` is, and
+  a command that shows nothing must succeed.
 
 The page runs as ``__main__`` and in the working directory; end with exit code 1 where it breaks a promise.
 """

@@ -40,8 +40,9 @@ def test_a_page_whose_code_raises_is_found_with_the_line_of_the_page(tmp_path: P
 
 def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    spared = {name: "127.0.0.1,localhost" for name in ("no_proxy", "NO_PROXY")}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FETCHLINE_")}
+    spared = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
+    # pytest tells its subprocesses that they have a terminal of 80 columns.
+    clean = {n: text for n, text in os.environ.items() if not n.startswith(("FETCHLINE_", "COLUMNS"))}
     return subprocess.run(
         [sys.executable, "-W", "error", str(RUNNER), str(page)],
         cwd=folder,

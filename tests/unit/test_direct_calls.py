@@ -89,8 +89,14 @@ def test_a_wrong_call_is_a_type_error_of_the_function(policies: dict[str, Any]) 
 
 @EVERY
 def test_a_call_returns_the_very_object_the_function_returned(policies: dict[str, Any]) -> None:
-    for value in (object(), None, pl.DataFrame({"a": [1]}), pl.LazyFrame({"a": [1]})):
+    for value in (object(), None, pl.DataFrame({"a": [1]})):
         assert make(lambda value: value, **policies)(value) is value
+
+
+@EVERY
+def test_a_call_returns_a_lazy_frame_as_it_is(policies: dict[str, Any]) -> None:
+    frame = pl.LazyFrame({"a": [1]})
+    assert make(lambda value: value, **policies)(frame) is frame
 
 
 @EVERY
@@ -347,21 +353,29 @@ def test_a_timeout_is_per_attempt() -> None:
 @EVERY
 def test_an_async_fetcher_returns_its_coroutine(policies: dict[str, Any]) -> None:
     policies = {**policies, **({"session": AsyncDoor} if "session" in policies else {})}
-    frame = pl.LazyFrame({"a": [1]})
+    value = object()
 
     async def fetch(item: int) -> Any:
         await asyncio.sleep(0)
-        return frame
+        return value
 
     coroutine = make(fetch, **policies)(1)
     assert inspect.iscoroutine(coroutine)
-    assert asyncio.run(coroutine) is frame
+    assert asyncio.run(coroutine) is value
+
+
+def test_an_async_call_returns_a_lazy_frame_as_it_is() -> None:
+    frame = pl.LazyFrame({"a": [1]})
+
+    async def fetch(item: int) -> Any:
+        return frame
+
+    assert asyncio.run(make(fetch)(1)) is frame
 
 
 def test_an_async_fetcher_is_known_as_one() -> None:
     async def fetch(item: int) -> None: ...
 
-    assert inspect.iscoroutinefunction(make(fetch)) or make(fetch).is_async
     assert make(fetch).is_async and not make(abs).is_async
 
 

@@ -35,7 +35,7 @@ def frame(symbol: str) -> pl.DataFrame:
         (fl.batch_fetch, ["config", "fetch_func", "items"]),
         (
             fl.batch_execute,
-            "keys operation max_concurrent on_progress fail_fast chunk_size skip_completed".split(),
+            ["keys", "operation", "max_concurrent", "on_progress", "fail_fast", "chunk_size", "skip_completed"],
         ),
         (fl.run_in_parallel, ["func", "args_list", "max_workers", "on_error", "preserve_order"]),
         (fl.TryWithSession, ["retry", "sleep", "session_cls"]),

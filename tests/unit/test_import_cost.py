@@ -57,7 +57,7 @@ def test_every_public_name_resolves_and_is_listed(name: str) -> None:
     assert name in dir(fl)
 
 
-@pytest.mark.parametrize("first", ["fl.stream(abs, [1])", "quick(1)", "import fetchline.run, fetchline.plan"])
+@pytest.mark.parametrize("first", ["fl.stream(abs, [1])", "quick(1)", "import fetchline.runner, fetchline.planner"])
 def test_functions_keep_their_names_whatever_was_used_first(first: str) -> None:
     code = (
         "import fetchline as fl\n"

@@ -13,8 +13,8 @@ import click
 from fetchline.cli.common import Problem, Trouble
 from fetchline.cli.logs import log_at
 from fetchline.cli.signals import Signals
-from fetchline.cli.tables import check_target, write
 from fetchline.cli.streams import printing_to_standard_error
+from fetchline.cli.tables import check_target, write
 from fetchline.cli.text import columns, counted, fitted, one_line
 from fetchline.errors import BatchError, BatchInterrupted
 from fetchline.items import Grid
@@ -38,7 +38,7 @@ def run_batch(
     **options: Any,
 ) -> int:
     """Run a batch and bring it to its end; give the exit code."""
-    from fetchline.run import run
+    from fetchline.runner import run
 
     if progress is not None:
         options["progress"] = _display() if progress else None

@@ -156,7 +156,7 @@ def plan(
 ) -> None:
     """Say what run would do with the same arguments; nothing is called."""
     fetcher, chosen, given = _prepare(ctx, name, items, lines, column, grid, params)
-    from fetchline.plan import plan
+    from fetchline.planner import plan
 
     try:
         planned = plan(fetcher, chosen, params=given, **{n: v for n, v in options.items() if v is not None})

@@ -74,7 +74,7 @@ class Schedule:
         "_backlog_at",
         "_clock",
         "_closed",
-        
+
         "_fed",
         "_gate",
         "_line",

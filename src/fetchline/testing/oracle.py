@@ -113,7 +113,9 @@ class Oracle:
         if fresh:
             for other in self.items[self.left_count : slot.index]:
                 if other.state == WAITING or (other.state == HELD and other.not_before <= now):
-                    raise Broken("input_order", f"item {slot.index} went before {other.index}, which is older")
+                    raise Broken(
+                        "input_order", f"item {slot.index} went before {other.index}, which is older"
+                    )
         item.chunk = [1]
         return item
 
@@ -138,7 +140,9 @@ class Oracle:
             raise Broken("stop_is_kept", f"item {index} started after the stop")
         if item.state == HELD:
             if now < item.not_before:
-                raise Broken("wait_is_kept", f"item {index} started at {now}, to wait until {item.not_before}")
+                raise Broken(
+                    "wait_is_kept", f"item {index} started at {now}, to wait until {item.not_before}"
+                )
         elif item.state != WAITING:
             raise Broken("one_outcome", f"item {index} started while in flight or finished")
         if slot.token <= self.last_token:
@@ -216,7 +220,9 @@ class Oracle:
         if self.limits.timeout is not None:
             for item in live:
                 if due > self._overdue(item):
-                    raise Broken("timeouts", f"the timer rings at {due}, after the timeout of item {item.index}")
+                    raise Broken(
+                        "timeouts", f"the timer rings at {due}, after the timeout of item {item.index}"
+                    )
 
     # -- ending ---------------------------------------------------------------------------------------------
 
@@ -362,7 +368,9 @@ class Oracle:
             item.code,
             item.attempts,
         ):
-            raise Broken("one_outcome", f"item {slot.index} ended as {slot.state, slot.value, code, slot.attempts}")
+            raise Broken(
+                "one_outcome", f"item {slot.index} ended as {slot.state, slot.value, code, slot.attempts}"
+            )
         if slot.item != self.inputs[slot.index] or (item.attempts and slot.ended != item.ended):
             raise Broken("one_outcome", f"item {slot.index} carries another's item or time")
 
@@ -387,4 +395,6 @@ class Oracle:
     def finished(self, says: bool, closed: bool) -> None:
         """After a drain the schedule says whether that was all."""
         if says != (self.drained_count == self.fed and (closed or self.stop_code is not None)):
-            raise Broken("everything_ends", f"finished is {says} after {self.drained_count} of {self.fed} items")
+            raise Broken(
+                "everything_ends", f"finished is {says} after {self.drained_count} of {self.fed} items"
+            )

@@ -25,6 +25,7 @@ from typing import Any, Final
 from fetchline.core.schedule import Limits, Schedule
 from fetchline.core.slots import Slot
 from fetchline.interfaces import Verdict
+from fetchline.results import ErrorCode
 from fetchline.testing.oracle import Broken, Item, Oracle
 
 __all__ = ["Trace", "play", "simulate"]
@@ -160,7 +161,9 @@ class _Recorder:
 
     def _recorded(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def record(*args: Any, **kwargs: Any) -> Any:
-            said = ", ".join([*map(_brief, args), *(f"{key}={_brief(value)}" for key, value in kwargs.items())])
+            said = ", ".join(
+                [*map(_brief, args), *(f"{key}={_brief(value)}" for key, value in kwargs.items())]
+            )
             self._events.append(f"{name}({said})")
             answer = call(*args, **kwargs)
             self._events[-1] += f" -> {_brief(answer)}"
@@ -187,7 +190,9 @@ class _Run:
     def __init__(self, choices: bytes, schedule: Callable[..., Any]) -> None:
         self.draw = draw = chain(choices, repeat(0)).__next__
         shape = draw()
-        count = _ITEMS[shape & 15] if shape != 255 else 64 + (draw() & 15)  # more than are made of a backlog at once
+        count = (
+            _ITEMS[shape & 15] if shape != 255 else 64 + (draw() & 15)
+        )  # more than are made of a backlog at once
         self.ordered = shape & 16 == 0
         backlog = shape & 32 != 0
         self.limits = limits = _limits(1 + (shape >> 6), draw(), draw())
@@ -338,7 +343,7 @@ class _Run:
     def time_out(self) -> bool:
         late = self.schedule.expired(self.now)
         self.oracle.expired(late, self.live, self.now)
-        for slot, token in late:
+        for slot, _ in late:
             item = self.oracle.items[slot.index]
             self.live.remove(item)
             self.fail(item, _LATE)
@@ -396,7 +401,7 @@ class _Run:
                 self.late.append((item.slot, item.token))
 
     def stop(self) -> None:
-        code = "deadline" if self.draw() & 1 else "cancelled"
+        code: ErrorCode = "deadline" if self.draw() & 1 else "cancelled"
         self.schedule.stop(code)
         self.oracle.stopped(code)
 
@@ -445,17 +450,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trace = simulate(chosen.seed)
         say(f"{trace or f'seed {chosen.seed}: every promise was kept'}\n")
         return int(trace is not None)
-    seed, broken = chosen.start, 0
+    runs = broken = 0
     began = time.process_time()
     while (used := time.process_time() - began) < chosen.seconds and broken < 10:
-        for seed in range(seed, seed + 500):
+        first = chosen.start + runs
+        for seed in range(first, first + 500):
             trace = simulate(seed)
             if trace is not None:
                 broken += 1
                 say(f"{trace}\n")
-        seed += 1
-    runs = seed - chosen.start
-    say(f"{runs:,} runs in {used:.1f} s of processor time, {runs / used * 60:,.0f} a minute; broken: {broken}\n")
+        runs += 500
+    say(
+        f"{runs:,} runs in {used:.1f} s of processor time, {runs / used * 60:,.0f} a minute; broken: {broken}\n"
+    )
     return int(broken > 0)
 
 

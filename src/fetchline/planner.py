@@ -12,7 +12,7 @@ from fetchline.config import resolve
 from fetchline.drive.feed import KeyCheck
 from fetchline.executors import choose
 from fetchline.items import check_items, key_of
-from fetchline.run import find, session_use
+from fetchline.runner import find, session_use
 
 __all__ = ["Plan", "plan"]
 
