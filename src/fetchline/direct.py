@@ -87,8 +87,10 @@ class _Tried:
                 again = troubles.charged < self.limit
             case "throttled" | "not_ready":
                 troubles.memo = verdict.memo
-                troubles.held_s += verdict.delay
-                again = troubles.held_s <= _PATIENCE_S
+                now = time.monotonic()
+                if troubles.held_since is None:
+                    troubles.held_since = now
+                again = now + verdict.delay - troubles.held_since <= _PATIENCE_S
             case _:
                 again = False
         if not again:

@@ -283,8 +283,7 @@ class _Run:
 
     def batch_here(self) -> Batch[Any]:
         """Run to the end on this thread."""
-        host = Host(self.source, self.intake, inline=self.crew.name == "serial", **self._desk())
-        self._feed_from_elsewhere()
+        host = self._host()
         interrupted = False
         with self._started():
             try:
@@ -295,10 +294,9 @@ class _Run:
 
     def results_here(self) -> Iterator[Result[Any]]:
         """Hand out results on this thread."""
-        host = Host(self.source, self.intake, inline=self.crew.name == "serial", **self._desk())
+        host = self._host()
         record = self.collector.record
         with self._started():
-            self._feed_from_elsewhere()
             try:
                 with contextlib.closing(host.stream()) as slots:
                     for slot in slots:
@@ -307,9 +305,10 @@ class _Run:
                 raise self._interrupted() from None
         self._outcome(False)
 
-    def _feed_from_elsewhere(self) -> None:
-        if self.intake is not None and self.feeder and self.crew.name != "serial":
-            self.intake.in_thread()
+    def _host(self) -> Host:
+        inline = self.crew.name == "serial"
+        intake = self.intake if inline or not self.feeder else None
+        return Host(self.source, intake, inline=inline, **self._desk())
 
     def _desk(self) -> dict[str, Any]:
         return {
@@ -331,6 +330,8 @@ class _Run:
             if crew.name != "serial":
                 pool = crew.pool() if crew.owned else crew.pool
                 self._set_to_work(pool, crew)
+                if self.intake is not None and self.feeder:
+                    self.intake.in_thread()
             self.source.watch()
             yield
         finally:

@@ -148,10 +148,5 @@ def measure(
 @cache
 def missing(subject: str) -> str | None:
     """Name the module that ``subject`` needs and this environment lacks."""
-    module = "fetchline.run" if subject.startswith(OURS) else NEEDS.get(subject)
-    if module is None:
-        return None
-    try:
-        return None if importlib.util.find_spec(module) else module
-    except ModuleNotFoundError:
-        return module
+    module = "fetchline" if subject.startswith(OURS) else NEEDS.get(subject)
+    return None if module is None or importlib.util.find_spec(module) else module

@@ -9,7 +9,7 @@ import fetchline
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.findall(
-    r"^\.\. [\w:]+:: fetchline\.(\w+)$", (ROOT / "docs/reference.md").read_text(), re.MULTILINE
+    r"^\.\. [\w:]+:: fetchline\.(\w+)(?:\(.*\))?$", (ROOT / "docs/reference.md").read_text(), re.MULTILINE
 )
 
 

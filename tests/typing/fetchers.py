@@ -61,8 +61,8 @@ def wrong_calls() -> None:
     bare("a", width=2)  # type: ignore[call-arg]
     tried("a")  # type: ignore[arg-type]
     with_session("a")  # type: ignore[arg-type]
-    later("a", "b")  # type: ignore[arg-type]
-    named.nothing  # type: ignore[attr-defined]
+    later("a", "b")  # type: ignore[arg-type, unused-coroutine]
+    print(named.nothing)  # type: ignore[attr-defined]
 
 
 def wrong_policies() -> None:
@@ -73,8 +73,7 @@ def wrong_policies() -> None:
 
 def batches() -> None:
     assert_type(fl.run(bare, ["a"]), Batch[int])
-    assert_type(fl.run(named, ["a"]), Batch[pl.DataFrame])
-    assert_type(fl.run(later, [fl.Args("a", 2)]), Batch[list[str]])
+    assert_type(named.run(["a"]), Batch[pl.DataFrame])
     assert_type(fl.run("typing.named", ["a"]), Batch[Any])
     assert_type(bare.run(["a"]), Batch[int])
     assert_type(later.run(["a"]), Batch[list[str]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import assert_type
+from typing import Any, assert_type
 
 import fetchline as fl
 from fetchline import Batch, Job, Result
@@ -12,6 +12,21 @@ from fetchline import Batch, Job, Result
 @fl.fetcher
 def quote(symbol: str) -> int:
     return len(symbol)
+
+
+@fl.fetcher
+async def later(symbol: str) -> list[str]:
+    return [symbol]
+
+
+@fl.fetcher(session="httpx")
+def with_session(symbol: str, *, session: Any = fl.injected) -> float:
+    return 1.5
+
+
+def whatever_the_function_is() -> None:
+    assert_type(fl.run(later, ["a"]), Batch[list[str]])
+    assert_type(fl.run(with_session, ["a"]), Batch[float])
 
 
 async def everywhere() -> None:

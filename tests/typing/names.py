@@ -8,4 +8,4 @@ import fetchline as fl
 
 broken: type[BrokenProcessPool] = fl.WorkerCrashed
 wrong: int = fl.WorkerCrashed  # type: ignore[assignment]
-fl.rnu  # type: ignore[attr-defined]
+print(fl.rnu)  # type: ignore[attr-defined]

@@ -46,8 +46,8 @@ def by_the_other_property(result: Result[int]) -> int:
 
 
 def unnarrowed(result: Result[int]) -> None:
-    result.value  # type: ignore[union-attr]
-    result.error  # type: ignore[union-attr]
+    print(result.value)  # type: ignore[union-attr]
+    print(result.error)  # type: ignore[union-attr]
 
 
 def literals(success: Success[int], failure: Failure) -> None:

@@ -75,9 +75,11 @@ def test_a_batch_can_be_read_twice_and_from_two_threads() -> None:
 
 
 def test_nothing_to_fetch_is_an_empty_complete_batch() -> None:
-    for items in ([], iter([]), fl.grid(symbol=[], year=[2024])):
+    nothing: list[Any] = [[], iter([]), fl.grid(symbol=[], year=[2024])]
+    for items in nothing:
         batch = run(items)
-        assert len(batch) == 0 and batch.complete and list(batch) == [] == batch.failures == batch.successes
+        assert len(batch) == 0 and batch.complete and list(batch) == []
+        assert batch.failures == [] and batch.successes == []
         assert batch.report().height == 0
         assert batch.frame().height == 0
 
@@ -130,7 +132,9 @@ def test_a_tuple_of_names_wants_items_with_names() -> None:
 
 def test_a_frame_of_failures_alone_says_what_failed_and_carries_the_batch() -> None:
     batch = run(["bad1", "bad2"])
-    with pytest.raises(fl.BatchFailed, match=r"none of 2 items succeeded: 2 error \(first: 'bad1'\)") as caught:
+    with pytest.raises(
+        fl.BatchFailed, match=r"none of 2 items succeeded: 2 error \(first: 'bad1'\)"
+    ) as caught:
         batch.frame()
     assert caught.value.batch is batch
 

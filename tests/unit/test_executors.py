@@ -459,7 +459,7 @@ def test_an_error_that_does_not_unpickle_arrives_as_its_name_and_text(pool: Any)
 
     error = pool.submit(fail).exception(30)
     assert "Stubborn" in str(error) and "no such page" in str(error)
-    assert pickle.loads(pickle.dumps(error)).args == error.args  # type: ignore[union-attr]
+    assert pickle.loads(pickle.dumps(error)).args == error.args
 
 
 @pytest.mark.parametrize("case", ["process"])
@@ -477,7 +477,9 @@ def test_an_unknown_executor_lists_the_near_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ["thread", "process", "asyncio"])
-@pytest.mark.parametrize(("workers", "kind"), [(0, ValueError), (-1, ValueError), (True, TypeError), (1.5, TypeError)])
+@pytest.mark.parametrize(
+    ("workers", "kind"), [(0, ValueError), (-1, ValueError), (True, TypeError), (1.5, TypeError)]
+)
 def test_a_width_that_is_no_count_is_refused(name: str, workers: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="max_workers"):
         fl.get_executor(name, max_workers=workers)

@@ -35,7 +35,15 @@ def frame(symbol: str) -> pl.DataFrame:
         (fl.batch_fetch, ["config", "fetch_func", "items"]),
         (
             fl.batch_execute,
-            ["keys", "operation", "max_concurrent", "on_progress", "fail_fast", "chunk_size", "skip_completed"],
+            [
+                "keys",
+                "operation",
+                "max_concurrent",
+                "on_progress",
+                "fail_fast",
+                "chunk_size",
+                "skip_completed",
+            ],
         ),
         (fl.run_in_parallel, ["func", "args_list", "max_workers", "on_error", "preserve_order"]),
         (fl.TryWithSession, ["retry", "sleep", "session_cls"]),
@@ -376,7 +384,7 @@ def test_the_tracker_takes_a_job_through_its_life() -> None:
     def look() -> fl.JobInfo:
         return tracker.get_job(job_id)
 
-    assert look().status == fl.JobStatus.PENDING == "pending"
+    assert look().status is fl.JobStatus.PENDING and str(look().status) == "pending"
     assert (look().total_items, look().completed_items, look().progress_percentage) == (4, 0, 0)
     tracker.update_status(job_id, fl.JobStatus.RUNNING)
     tracker.update_progress(job_id, 1)

@@ -9,7 +9,17 @@ import pytest
 
 import fetchline as fl
 
-HEAVY = ("polars", "asyncio", "tenacity", "tqdm", "click", "pydantic", "multiprocessing", "pluggy", "cloudpickle")
+HEAVY = (
+    "polars",
+    "asyncio",
+    "tenacity",
+    "tqdm",
+    "click",
+    "pydantic",
+    "multiprocessing",
+    "pluggy",
+    "cloudpickle",
+)
 
 
 def _python(code: str) -> str:
@@ -19,7 +29,9 @@ def _python(code: str) -> str:
 
 
 def test_importing_fetchline_loads_nothing_heavy() -> None:
-    loaded = _python("import sys, fetchline; print(*{name.partition('.')[0] for name in sys.modules})").split()
+    loaded = _python(
+        "import sys, fetchline; print(*{name.partition('.')[0] for name in sys.modules})"
+    ).split()
     assert "fetchline" in loaded
     assert not set(HEAVY) & set(loaded)
 
@@ -57,7 +69,9 @@ def test_every_public_name_resolves_and_is_listed(name: str) -> None:
     assert name in dir(fl)
 
 
-@pytest.mark.parametrize("first", ["fl.stream(abs, [1])", "quick(1)", "import fetchline.runner, fetchline.planner"])
+@pytest.mark.parametrize(
+    "first", ["fl.stream(abs, [1])", "quick(1)", "import fetchline.runner, fetchline.planner"]
+)
 def test_functions_keep_their_names_whatever_was_used_first(first: str) -> None:
     code = (
         "import fetchline as fl\n"
@@ -66,6 +80,13 @@ def test_functions_keep_their_names_whatever_was_used_first(first: str) -> None:
         "print(*(name for name in fl.__all__ if type(getattr(fl, name)).__name__ == 'module'))"
     )
     assert _python(code).split() == []
+
+
+def test_no_module_has_the_name_of_a_public_name() -> None:
+    import pkgutil
+
+    modules = {module.name for module in pkgutil.iter_modules(fl.__path__)}
+    assert modules & set(fl.__all__) == set()
 
 
 def test_a_star_import_gives_exactly_the_public_names() -> None:

@@ -30,7 +30,7 @@ def test_a_registry_is_a_mapping_of_names_in_order(mine: fl.Registry) -> None:
     assert isinstance(mine, Mapping)
     assert list(mine) == ["a.x", "b"] and len(mine) == 2
     assert mine["b"] is b and dict(mine) == {"a.x": a, "b": b}
-    assert "b" in mine and "c" not in mine and 3 not in mine
+    assert "b" in mine and "c" not in mine and "" not in mine
     assert "a.x, b" in repr(mine)
 
 

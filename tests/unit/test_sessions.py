@@ -149,7 +149,7 @@ def test_a_class_a_factory_a_generator_and_a_spec_are_sessions(how: str, book: B
         with Mine() as log:
             yield log
 
-    session = {"class": Mine, "factory": lambda: Mine(), "generator": opening}.get(how)
+    session: Any = {"class": Mine, "factory": lambda: Mine(), "generator": opening}.get(how)
     if session is None:
         session = fl.SessionSpec(name="mine", factory=Mine)
     assert fl.run(using(get, session), ["a", "b"], executor="serial", **QUIET).values == ["s:a", "s:b"]
@@ -328,9 +328,7 @@ def test_a_loop_shares_one_among_its_attempts(named: Any, book: Book) -> None:
 
 def test_async_functions_in_processes_share_one_in_each_loop(named: Any, book: Book) -> None:
     use = named("unit.aloop")
-    batch = fl.run(
-        using(aget, use), range(20), executor="process", workers=1, concurrency=5, **QUIET
-    )
+    batch = fl.run(using(aget, use), range(20), executor="process", workers=1, **QUIET)
     assert batch.n_succeeded == 20
     book.check(1)
 
@@ -668,9 +666,7 @@ def test_an_expired_login_costs_an_item_one_free_attempt_only() -> None:
 
 def test_a_process_wide_login_that_expires_is_renewed_while_others_hold_it() -> None:
     server = Server()
-    spec = fl.SessionSpec(
-        name="unit.sharedlogin", factory=server.login, scope="process", expired=(Expired,)
-    )
+    spec = fl.SessionSpec(name="unit.sharedlogin", factory=server.login, scope="process", expired=(Expired,))
     barrier = threading.Barrier(4)
 
     def fetch(item: int, *, session: int = fl.injected) -> Any:

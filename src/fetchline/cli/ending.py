@@ -49,6 +49,7 @@ def run_batch(
                 batch = run(fetcher, items, **options)
         except BatchInterrupted as stop:
             ending.take(stop.batch)
+            click.echo(_stopped(stop.batch, signals), err=True)
             return signals.exit_code
         except BatchError as stop:
             batch = stop.batch
@@ -160,6 +161,12 @@ class Ending:
             click.echo(fitted(line, width), err=True)
         if wrote:
             click.echo(f"wrote {', '.join(wrote)}", err=True)
+
+
+def _stopped(batch: Batch[Any], signals: Signals) -> str:
+    done = len(batch) - batch.summary.codes["cancelled"]
+    how = "interrupted" if signals.exit_code == 130 else "terminated"
+    return f"fetchline: {how} after {done:,} of {counted(len(batch), 'item')}"
 
 
 def _failures(batch: Batch[Any]) -> pl.DataFrame:

@@ -82,9 +82,7 @@ def write(frame: pl.DataFrame, name: str) -> None:
 
     try:
         if name == "-":
-            sys.stdout.flush()
-            frame.write_csv(sys.stdout.buffer)
-            sys.stdout.flush()
+            _print_csv(frame)
             return
         with _replacing(Path(name)) as file:
             getattr(frame, f"write_{_form(name, '--out')}")(file)
@@ -94,6 +92,15 @@ def write(frame: pl.DataFrame, name: str) -> None:
         if name == "-":
             raise  # a pipe that was closed; click ends quietly
         raise Trouble(f"{name} cannot be written: {error.strerror or error}") from error
+
+
+def _print_csv(frame: pl.DataFrame) -> None:
+    # Written by Python, whose error for a pipe that nobody reads any more is the one that ends quietly.
+    header = True
+    for part in frame.iter_slices() if frame.height else [frame]:
+        sys.stdout.buffer.write(part.write_csv(include_header=header).encode())
+        header = False
+    sys.stdout.buffer.flush()
 
 
 @contextlib.contextmanager

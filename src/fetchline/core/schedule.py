@@ -74,10 +74,10 @@ class Schedule:
         "_backlog_at",
         "_clock",
         "_closed",
-
         "_fed",
         "_gate",
         "_line",
+        "_moved",
         "_ready",
         "_released",
         "_settled",
@@ -103,6 +103,7 @@ class Schedule:
         self._line: deque[Slot] | None = deque() if ordered else None
         self.done: deque[Slot] = deque()
         self._clock: deque[tuple[float, Slot, int]] = deque()
+        self._moved: Waits[tuple[Slot, int]] = Waits()
         self._backlog: Sequence[Any] = ()
         self._backlog_at = 0
         self._closed = False
@@ -176,7 +177,7 @@ class Schedule:
         Only first attempts travel together, and never under a pace: those are started one by one.
         """
         slots: list[Slot] = []
-        if self._gate is not None or self.stopping is not None:
+        if self.limits.rates or self.stopping is not None:
             return slots
         # They hold no unit of their own: whoever finishes the chunk's last slot gives the one unit back.
         ready, token = self._ready, self._token
@@ -283,15 +284,17 @@ class Schedule:
 
     def expired(self, now: float) -> list[tuple[Slot, int]]:
         """Which attempts have run past the timeout, with their tokens; the driver judges and fails them."""
-        out: list[tuple[Slot, int]] = []
-        clock, timeout = self._clock, self.limits.timeout or 0.0
+        timeout, clock = self.limits.timeout or 0.0, self._clock
+        due = self._moved.due(now)
         while clock and (clock[0][0] <= now or clock[0][1].token != clock[0][2]):
-            _, slot, token = clock.popleft()
+            due.append(clock.popleft()[1:])
+        out: list[tuple[Slot, int]] = []
+        for slot, token in due:
             if slot.token != token:
                 continue
             # The worker moves ``began`` while it opens a session: a login is not part of the attempt.
             if slot.began + timeout > now:
-                clock.append((now + timeout, slot, token))
+                self._moved.add(min(slot.began, now) + timeout, (slot, token))
             else:
                 out.append((slot, token))
         return out
@@ -392,7 +395,8 @@ class Schedule:
         """When an attempt may next run past its timeout, those not started yet counted."""
         if self.limits.timeout is None:
             return NEVER
-        return self._clock[0][0] if self._clock else now + self.limits.timeout
+        first = self._clock[0][0] if self._clock else now + self.limits.timeout
+        return min(first, self._moved.when)
 
     # -- inside ---------------------------------------------------------------------------------------------
 
@@ -418,8 +422,9 @@ class Schedule:
             self._waits.add(until, slot)
 
     def _hold_uncharged(self, slot: Slot, troubles: Troubles, delay: float, now: float) -> None:
-        troubles.held_s += delay
-        self._hold(slot, now + delay, troubles.held_s <= self.limits.patience)
+        if troubles.held_since is None:
+            troubles.held_since = now
+        self._hold(slot, now + delay, now + delay - troubles.held_since <= self.limits.patience)
 
     def _finish(self, slot: Slot, state: int) -> None:
         slot.state = state

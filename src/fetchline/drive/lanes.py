@@ -94,7 +94,9 @@ class _Lane:
         }
         what = f"the item {slots[0].item!r:.100}" if len(slots) == 1 else "one of the items"
         self.chunk += 1
-        payload = dump((self.chunk, array("q", [slot.index for slot in slots]), [s.item for s in slots], odd), what)
+        payload = dump(
+            (self.chunk, array("q", [slot.index for slot in slots]), [s.item for s in slots], odd), what
+        )
         try:
             process = worker.process
         except OSError as error:
@@ -178,9 +180,7 @@ class _Lane:
             self.timeout is not None and cell.position >= self.reported and now - cell.began >= self.timeout
         )
 
-    def _bring(
-        self, first: int, values: list[Any], ended: array[float], odd: dict[int, Any]
-    ) -> None:
+    def _bring(self, first: int, values: list[Any], ended: array[float], odd: dict[int, Any]) -> None:
         source = self.source
         began = self.slots[first].began if first == 0 else self.slots[first - 1].ended
         if values:

@@ -17,78 +17,80 @@ __all__ = ["start_tasks"]
 _TURN_S = 0.002  # a task that never suspends lets the loop breathe this often
 
 
-class _Turn:
-    """Which task made the last step: a task that finds itself there did not suspend meanwhile."""
-
-    __slots__ = ("hand",)
-
-    def __init__(self) -> None:
-        self.hand: Hand | None = None
-
-
 def start_tasks(source: Source, worker: LoopWorker, tasks: int) -> None:
     """Set ``tasks`` tasks to the source; call it on the loop."""
     if LoopSessions not in worker.kept:
         sessions = worker.kept[LoopSessions] = LoopSessions()
         worker.push_async_callback(sessions.close)
-    turn = _Turn()
+    crew = _Crew(source, worker)
     for _ in range(tasks):
-        _start(source, worker, turn)
+        crew.start()
 
 
-def _start(source: Source, worker: LoopWorker, turn: _Turn) -> None:
-    context = None if source.context is None else source.context.copy()
-    worker.start(_work(source, worker, turn), context)
+class _Crew:
+    """The tasks of one run on one loop.
 
+    ``turn`` is whose step was the last: a task that finds itself there did not suspend meanwhile.
+    """
 
-async def _work(source: Source, worker: LoopWorker, turn: _Turn) -> None:
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    mine = task
+    def __init__(self, source: Source, worker: LoopWorker) -> None:
+        self.source = source
+        self.worker = worker
+        self.loop = asyncio.get_running_loop()
+        self.make = open_async(source.program, worker.kept[LoopSessions])
+        self.turn: Hand | None = None
 
-    def replace() -> None:
-        def on_loop() -> None:
+    def start(self) -> None:
+        context = self.source.context
+        self.worker.start(self._work(), None if context is None else context.copy())
+
+    def _hand(self, gate: LoopGate) -> Hand:
+        task = asyncio.current_task()
+        assert task is not None
+        mine = task
+
+        def replace() -> None:
             mine.cancel()
-            if source.schedule.stopping is None:
-                _start(source, worker, turn)
+            if self.source.schedule.stopping is None:
+                self.start()
 
-        _call(loop, on_loop)
+        return Hand(gate, lambda: _call(self.loop, replace), interrupt=lambda: _call(self.loop, mine.cancel))
 
-    gate = LoopGate(loop)
-    hand = Hand(gate, replace, interrupt=lambda: _call(loop, mine.cancel))
-    source.enter(hand)
-    cell = Cell(source.program)
-    current.set(cell)
-    make = open_async(source.program, worker.kept[LoopSessions])
-    suspended = loop.time()
-    try:
-        slot: Slot | None = await _next(source, hand, gate)
-        while slot is not None:
-            token = slot.token
-            cell.call = slot
-            turn.hand = hand
-            try:
-                value = await make(slot)
-            except BaseException as error:  # a CancelledError may be the function's own
-                if source.left(hand):
-                    raise
-                slot = source.failed(hand, slot, token, error)
-            else:
-                slot = source.done(hand, slot, token, value)
-            if turn.hand is not hand:
-                suspended = loop.time() if slot is None else slot.began
-            elif slot is not None and slot.began - suspended > _TURN_S:
-                await asyncio.sleep(0)
-                suspended = slot.began
-            if slot is None:
-                slot = await _next(source, hand, gate)
-    except asyncio.CancelledError:
-        pass  # given up, or the run is being ended
-    except BaseException as bug:  # a task that dies silently would hang the run
-        source.broke(bug)
-    finally:
-        source.leave(hand)
+    async def _work(self) -> None:
+        source, make, loop = self.source, self.make, self.loop
+        gate = LoopGate(loop)
+        hand = self._hand(gate)
+        source.enter(hand)
+        cell = Cell(source.program)
+        current.set(cell)
+        suspended = loop.time()
+        try:
+            slot: Slot | None = await _next(source, hand, gate)
+            while slot is not None:
+                token = slot.token
+                cell.call = slot
+                self.turn = hand
+                try:
+                    value = await make(slot)
+                except BaseException as error:  # a CancelledError may be the function's own
+                    if source.left(hand):
+                        raise
+                    slot = source.failed(hand, slot, token, error)
+                else:
+                    slot = source.done(hand, slot, token, value)
+                if self.turn is not hand:
+                    suspended = loop.time() if slot is None else slot.began
+                elif slot is not None and slot.began - suspended > _TURN_S:
+                    await asyncio.sleep(0)
+                    suspended = slot.began
+                if slot is None:
+                    slot = await _next(source, hand, gate)
+        except asyncio.CancelledError:
+            pass  # given up, or the run is being ended
+        except BaseException as bug:  # a task that dies silently would hang the run
+            source.broke(bug)
+        finally:
+            source.leave(hand)
 
 
 async def _next(source: Source, hand: Hand, gate: LoopGate) -> Slot | None:

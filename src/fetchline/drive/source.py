@@ -381,7 +381,8 @@ class Source:
             ready = len(schedule.done) >= alarm or (head is not None and head.state >= DONE)
             if ready or (schedule.finished and not self.inbox) or self.bug is not None:
                 return False
-            self.host, self._alarm, self.awaited = gate, alarm, head
+            # With nothing in the line, whatever is finished first is its head.
+            self.host, self._alarm, self.awaited = gate, 1 if ordered and head is None else alarm, head
             return True
 
     def ring_host(self, slot: Slot) -> None:

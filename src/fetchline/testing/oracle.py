@@ -326,8 +326,7 @@ class Oracle:
             raise Broken("timeouts", f"the tokens {told} are not in flight")
 
     def _overdue(self, item: Item) -> float:
-        """From when on an attempt must be known to be late."""
-        # A moved beginning (a login) is looked at again one timeout after the first look.
+        """From when on an attempt must be known to be late: at once, after a login one timeout later."""
         return item.began + self._timeout * (2 if item.moved else 1)
 
     def stopped(self, code: ErrorCode) -> None:

@@ -2,7 +2,7 @@
 
 A run is decided by bytes alone: ``simulate(seed)`` makes them of a seed, ``play(choices)`` takes any, and
 either can be played again, step for step. A zero is always the plainest choice, and the bytes are followed
-by zeros without end: so every run winds down, and a shrunken one reads well.
+by zeros without end: so every run winds down.
 
 >>> simulate(1) is None
 True
@@ -16,7 +16,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from hashlib import shake_128
 from itertools import chain, repeat
@@ -27,6 +26,7 @@ from fetchline.core.slots import Slot
 from fetchline.interfaces import Verdict
 from fetchline.results import ErrorCode
 from fetchline.testing.oracle import Broken, Item, Oracle
+from fetchline.testing.trace import Recorder, Trace
 
 __all__ = ["Trace", "play", "simulate"]
 
@@ -39,11 +39,7 @@ _WINDOWS: Final = (1024, 1024, 8, 4, 3, 2, 2, 1)
 _TIMEOUTS: Final = (None, None, 1.0, 3.0)
 # All times are eighths of a second, so that sums are exact and every comparison can be strict.
 _RATES: Final[tuple[tuple[tuple[int, float], ...], ...]] = (
-    (),
-    (),
-    (),
-    (),
-    (),
+    *((),) * 5,
     ((1, 1.0),),
     ((2, 1.0), (3, 4.0)),
     ((4, 1.0), (6, 4.0)),
@@ -72,29 +68,6 @@ _VERDICTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """A run that broke a promise.
-
-    Attributes:
-        choices: the bytes it was decided by, for ``play``.
-        promise: the name of the promise.
-        what: what happened.
-        events: every call of the schedule and its answer, in order.
-        seed: what ``simulate`` was given; None where ``play`` was called.
-    """
-
-    choices: bytes
-    promise: str
-    what: str
-    events: tuple[str, ...]
-    seed: int | None = None
-
-    def __str__(self) -> str:
-        origin = f"choices {self.choices.hex()}" if self.seed is None else f"seed {self.seed}"
-        return "\n".join([f"{self.what} ({origin})", *(f"  {event}" for event in self.events)])
-
-
 def simulate(seed: int, schedule: Callable[..., Any] = Schedule) -> Trace | None:
     """Make one run of a seed; None if every promise was kept.
 
@@ -117,7 +90,7 @@ def _replay(choices: bytes, schedule: Callable[..., Any], seed: int | None) -> T
     except Exception:  # a schedule that raises is broken, too
         events: list[str] = []
         try:
-            _Run(choices, lambda limits, ordered: _Recorder(schedule(limits, ordered=ordered), events)).play()
+            _Run(choices, lambda limits, ordered: Recorder(schedule(limits, ordered=ordered), events)).play()
         except Broken as broken:
             return Trace(choices, broken.promise, str(broken), tuple(events), seed)
         except Exception as error:
@@ -140,50 +113,6 @@ def _limits(concurrency: int, choice: int, further: int) -> Limits:
     )
 
 
-class _Recorder:
-    """Writes down what is asked of a schedule, and what it answers."""
-
-    def __init__(self, schedule: Any, events: list[str]) -> None:
-        self._schedule = schedule
-        self._events = events
-        events.append(repr(schedule.limits))
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._schedule, name)
-        return self._recorded(name, value) if callable(value) else value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            object.__setattr__(self, name, value)
-        else:
-            self._events.append(f"{name} = {value!r}")
-            setattr(self._schedule, name, value)
-
-    def _recorded(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def record(*args: Any, **kwargs: Any) -> Any:
-            said = ", ".join(
-                [*map(_brief, args), *(f"{key}={_brief(value)}" for key, value in kwargs.items())]
-            )
-            self._events.append(f"{name}({said})")
-            answer = call(*args, **kwargs)
-            self._events[-1] += f" -> {_brief(answer)}"
-            return answer
-
-        return record
-
-
-def _brief(value: Any) -> str:
-    match value:
-        case Slot():
-            return f"item {value.index}" + (f" as {value.token}" if value.token else "")
-        case list() | tuple():
-            return f"[{', '.join(map(_brief, value))}]"
-        case Verdict():
-            return f"{value.kind} {value.code} {value.delay}"
-        case _:
-            return repr(value)
-
-
 class _Run:
     """One run: a driver that does what drivers do, as the bytes say."""
 
@@ -195,6 +124,7 @@ class _Run:
         )  # more than are made of a backlog at once
         self.ordered = shape & 16 == 0
         backlog = shape & 32 != 0
+        self.most_steps = len(choices) + _STEPS_AN_ITEM * (count + 1)
         self.limits = limits = _limits(1 + (shape >> 6), draw(), draw())
         self.inputs: Sequence[int] = range(100, 100 + count)
         self.schedule = schedule(limits, ordered=self.ordered)
@@ -209,8 +139,7 @@ class _Run:
             self.schedule.feed_from(self.inputs)
 
     def play(self) -> None:
-        draw = self.draw
-        steps = _BYTES + _STEPS_AN_ITEM * (len(self.inputs) + 1)
+        draw, steps = self.draw, self.most_steps
         while not self.over:
             _STEPS[draw()](self)
             steps -= 1

@@ -6,7 +6,7 @@ import atexit
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any
 
 from fetchline.interfaces import Verdict, Worker
@@ -36,11 +36,12 @@ class FarCall:
 class _Place:
     """What a thread of somebody's pool keeps for a run."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, context: Context) -> None:
         self.program = program
+        self.context = context
         self.stack = ExitStack()
         self.worker = self.stack.enter_context(Worker(_stays))
-        self.make: Callable[[Any], Any] = open_sync(program, self.worker, self.stack)
+        self.make: Callable[[Any], Any] = context.run(open_sync, program, self.worker, self.stack)
 
 
 def _stays() -> None:
@@ -54,18 +55,13 @@ _lock = threading.Lock()
 
 def perform(run_id: str, program: Program, context: Context | None, call: FarCall) -> Any:
     """Make one attempt in this process: its value."""
-    if context is not None:
-        return context.copy().run(_perform, run_id, program, call)
-    return _perform(run_id, program, call)
-
-
-def _perform(run_id: str, program: Program, call: FarCall) -> Any:
     if getattr(_here, "run_id", None) != run_id:
-        _here.place = _Place(program)
+        _here.place = _Place(program, copy_context() if context is None else context.copy())
         _here.run_id = run_id
         with _lock:
             _places.setdefault(run_id, []).append(_here.place)
-    return _here.place.make(call)
+    place: _Place = _here.place
+    return place.context.run(place.make, call)
 
 
 def close_run(run_id: str) -> None:
@@ -89,7 +85,7 @@ def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
         refused.__cause__ = error
         return dump_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
     try:
-        value = _perform(run_id, program, call)
+        value = perform(run_id, program, None, call)
     except Exception as error:
         verdict = program.verdict(error, call)
         return dump_value((False, dump_error(make_portable(program, error)), verdict))
