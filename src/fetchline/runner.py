@@ -245,8 +245,7 @@ class _Run:
                 concurrency=self.crew.concurrency,
                 window=window,
                 retry=policies.retry.limit,
-                # A lane times its process itself: it alone knows which item of a chunk has begun.
-                timeout=None if self.crew.spec.isolates_crashes else policies.timeout,
+                timeout=policies.timeout if self._timed_by_schedule() else None,
                 fail_fast=chosen.on_error == "raise",
                 rates=policies.pace.windows if policies.pace else (),
             ),
@@ -264,6 +263,11 @@ class _Run:
             # A batch keeps its keys anyway; a stream must not grow.
             check = KeyCheck(self.key, remember=window if emits else None)
             self.intake = Intake(self.source, items, check)
+
+    def _timed_by_schedule(self) -> bool:
+        """A lane times its process itself: it alone knows which item of a chunk has begun; and an attempt in
+        the host's own thread cannot be given up."""
+        return self.crew.name not in ("serial", "process")
 
     def _take_whole(self, items: Any) -> Sequence[Any] | None:
         """Check an input that is at hand, before anything starts."""

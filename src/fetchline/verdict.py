@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -101,7 +100,7 @@ class Judge:
     def _policy(self, error: BaseException, verdict: Verdict, failed: int, elapsed: float) -> Verdict:
         if not self.idempotent and _may_have_arrived(error):
             return Verdict("permanent", "unknown_outcome")
-        if isinstance(error, AttemptTimeout | SessionFailed | CancelledError):
+        if isinstance(error, AttemptTimeout | SessionFailed) or _is_cancellation(error):
             # These are worth another attempt whatever exceptions on= names.
             delay: float | None = self.policy.delay(failed)
         elif not isinstance(error, Exception):
@@ -165,14 +164,19 @@ def _http_answer(error: BaseException) -> tuple[int, Any] | None:
     return None
 
 
+def _is_cancellation(error: BaseException) -> bool:
+    # asyncio's, concurrent.futures' and anyio's are different classes, and asyncio is not imported for this.
+    return type(error).__name__ == "CancelledError"
+
+
 def _code(error: BaseException) -> Any:
+    if _is_cancellation(error):
+        return "cancelled"
     match error:
         case AttemptTimeout():
             return "timeout"
         case SessionFailed():
             return "session"
-        case CancelledError():
-            return "cancelled"
         case ConnectionError() | TimeoutError():
             return "unavailable"
         case _:

@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from planted import BUGS
 
-from fetchline.core.schedule import Limits, Schedule
+from fetchline.core.schedule import NEVER, Limits, Schedule
 from fetchline.interfaces import Verdict
 from fetchline.testing.simulator import play
 
@@ -94,7 +94,7 @@ def test_an_item_is_charged_by_the_rules_and_ends(
     schedule = Schedule(Limits(1, retry=retry, patience=patience))
     schedule.feed(["x"], 0.0)
     schedule.close_input()
-    now, charged, logins, held = 0.0, 0, 0, 0
+    now, charged, logins, held_since = 0.0, 0, 0, NEVER
     for kind, delay in answers:
         slot = schedule.lease(now)
         assert slot is not None
@@ -102,8 +102,10 @@ def test_an_item_is_charged_by_the_rules_and_ends(
         assert schedule.fail(slot, slot.token, "error", Verdict(kind, delay=delay), now)
         logins += kind == "expired"
         charged += kind == "retry" or (kind == "expired" and logins > 1)
-        held += delay if kind in ("throttled", "not_ready") else 0
-        over = kind in ("permanent", "no_data", "stop") or charged >= retry or held > patience
+        over = kind in ("permanent", "no_data", "stop") or charged >= retry
+        if kind in ("throttled", "not_ready"):
+            held_since = min(held_since, now)
+            over = now + delay - held_since > patience
         assert schedule.finished is over
         if over:
             return

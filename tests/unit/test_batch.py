@@ -424,7 +424,7 @@ def test_what_did_not_come_from_a_run_cannot_be_run_again() -> None:
 def test_a_success_survives_pickling_and_copying() -> None:
     success = run([-3], abs)[0]
     for twin in (pickle.loads(pickle.dumps(success)), copy.copy(success), copy.deepcopy(success)):
-        assert twin == success and twin.value == 3
+        assert isinstance(twin, fl.Success) and twin == success and twin.value == 3
 
 
 def test_a_failure_survives_pickling() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import fetchline as fl
 from fetchline.retry import ONCE, Try, TryWithSession
+from fetchline.verdict import Judge
 
 
 class Flaky:
@@ -239,6 +240,12 @@ def test_an_interrupt_is_never_worth_another_attempt(on: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         Try(retry=3, sleep=0, on=on)(interrupted)("a")
     assert len(calls) == 1
+    judge = Judge(Try(retry=3, sleep=0, on=on))
+    assert judge(KeyboardInterrupt(), failed=1, attempt=1, elapsed=0.0).kind == "permanent"
+
+
+def test_tenacity_predicates_that_say_yes_to_interrupts_are_not_asked() -> None:
+    assert Try(sleep=0, on=tenacity.retry_always).judge(KeyboardInterrupt(), 1, 0.0) is None
 
 
 class Every(tenacity.wait.wait_base):

@@ -174,7 +174,7 @@ class Host(_Desk):
             with self.signals:
                 heads, over = self.step()
                 if not heads and not over:
-                    if self.intake is not None and not self.intake.ended and self.source.room() > 0:
+                    if self._wants_input():
                         self._feed()
                     else:
                         self._wait()
@@ -189,6 +189,15 @@ class Host(_Desk):
                 break
         if interrupted:
             raise Interrupted
+
+    def _wants_input(self) -> bool:
+        source, intake = self.source, self.intake
+        return (
+            intake is not None
+            and not intake.ended
+            and source.schedule.stopping is None
+            and source.room() > 0
+        )
 
     def _feed(self) -> None:
         assert self.intake is not None

@@ -171,7 +171,8 @@ class _Lane:
             waits.append(began + self._slow_after() - now)
         if self.timeout is not None:
             running = process.cell.position >= self.reported
-            waits.append(process.cell.began + self.timeout - now if running else self.timeout)
+            # While a session opens the item has not begun: look again after another timeout.
+            waits.append(min(process.cell.began - now, 0.0) + self.timeout if running else self.timeout)
         return max(min(waits), 0.001) if waits else None
 
     def _is_late(self, process: Any, now: float) -> bool:

@@ -39,11 +39,10 @@ class Item:
     charged = 0
     crashes = 0
     logins = 0
-    held_s = 0.0
+    held_since = NEVER
     not_before = 0.0
     began = 0.0
     ended = 0.0
-    moved = False
     alone = False
     memo: Any = None
     error: Any = None
@@ -166,7 +165,6 @@ class Oracle:
         item.state = LIVE
         item.slot = slot
         item.began = now
-        item.moved = False
         return item
 
     def _pace(self, now: float) -> None:
@@ -219,7 +217,7 @@ class Oracle:
                 raise Broken("everything_ends", f"the timer rings at {due}, a start is due at {latest}")
         if self.limits.timeout is not None:
             for item in live:
-                if due > self._overdue(item):
+                if due > item.began + self._timeout:
                     raise Broken(
                         "timeouts", f"the timer rings at {due}, after the timeout of item {item.index}"
                     )
@@ -252,8 +250,8 @@ class Oracle:
         limits, kind = self.limits, verdict.kind
         until = now + verdict.delay
         if kind in ("throttled", "not_ready"):
-            item.held_s += verdict.delay
-            again = item.held_s <= limits.patience
+            item.held_since = min(item.held_since, now)
+            again = until - item.held_since <= limits.patience
             if kind == "throttled":
                 self.cool_until = max(self.cool_until, until)
             else:
@@ -320,14 +318,10 @@ class Oracle:
                 told.discard(item.token)
                 if now < item.began + self._timeout:
                     raise Broken("timeouts", f"item {item.index} is not past its timeout at {now}")
-            elif now >= self._overdue(item):
+            elif now >= item.began + self._timeout:
                 raise Broken("timeouts", f"item {item.index} is past its timeout at {now}, unnoticed")
         if told:
             raise Broken("timeouts", f"the tokens {told} are not in flight")
-
-    def _overdue(self, item: Item) -> float:
-        """From when on an attempt must be known to be late: at once, after a login one timeout later."""
-        return item.began + self._timeout * (2 if item.moved else 1)
 
     def stopped(self, code: ErrorCode) -> None:
         if self.stop_code is None:

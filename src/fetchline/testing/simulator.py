@@ -62,7 +62,7 @@ _VERDICTS: Final = (
     Verdict("no_data"),
     Verdict("throttled", "unavailable", 0.25),
     Verdict("retry", "error", 0.25),
-    Verdict("not_ready", "not_ready", 0.25),
+    Verdict("not_ready", "not_ready", 0.0),
     Verdict("retry", "error", 3.0),
     Verdict("stop", "banned"),
 )
@@ -106,7 +106,7 @@ def _limits(concurrency: int, choice: int, further: int) -> Limits:
         _WINDOWS[choice & 7],
         retry=1 + ((choice >> 3) & 3),
         max_crashes=1 + (choice >> 7),
-        patience=2.0,
+        patience=4.0,
         timeout=_TIMEOUTS[(choice >> 5) & 3],
         fail_fast=further & 0xF8 == 0xF8,
         rates=_RATES[further & 7],
@@ -283,7 +283,6 @@ class _Run:
         if self.live and self.limits.timeout is not None:
             item = self.live[self.draw() % len(self.live)]
             item.slot.began = item.began = self.now if item.began > self.now else float("inf")
-            item.moved = True
 
     def answer_late(self) -> None:
         """An attempt that is no longer in flight comes back."""

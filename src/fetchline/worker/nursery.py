@@ -97,8 +97,13 @@ def _command(code: str) -> list[str]:
 
 def _spawn(fds: list[int]) -> tuple[int, Any]:
     code = f"from fetchline.worker.child import main; main({fds[0]}, {fds[1]})"
-    process = subprocess.Popen(_command(code), pass_fds=fds, stdin=subprocess.DEVNULL)
+    process = _start_interpreter(code, fds)
     return process.pid, process.wait
+
+
+def _start_interpreter(code: str, fds: list[int]) -> subprocess.Popen[bytes]:
+    # In a process group of its own: a terminal's Ctrl-C is the parent's affair, even while this one imports.
+    return subprocess.Popen(_command(code), pass_fds=fds, stdin=subprocess.DEVNULL, process_group=0)
 
 
 class _Nursery:
@@ -140,9 +145,7 @@ class _Nursery:
         ours, theirs = socket.socketpair()
         with theirs:
             code = f"from fetchline.worker.nursery import main; main({theirs.fileno()})"
-            self._process = subprocess.Popen(
-                _command(code), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
+            self._process = _start_interpreter(code, [theirs.fileno()])
         atexit.register(ours.close)
         # Popen complains of a process nobody waited for; this one ends when our end of the socket does.
         self._process.returncode = 0
