@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from fetchline.runner import run as run
     from fetchline.runner import stream as stream
     from fetchline.runner import submit as submit
-    from fetchline.worker.attempt import attempt as attempt
+    from fetchline.worker.context import attempt as attempt
 
 _HOMES = {
     "batch": ("Batch", "Summary"),
@@ -116,7 +116,7 @@ _HOMES = {
     "results": ("Failure", "Result", "Success"),
     "retry": ("Try", "TryWithSession"),
     "runner": ("arun", "astream", "run", "stream", "submit"),
-    "worker.attempt": ("attempt",),
+    "worker.context": ("attempt",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

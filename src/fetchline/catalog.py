@@ -180,8 +180,13 @@ class Catalog:
 
     def _acting(self, names: Iterable[str | object]) -> list[Plugin]:
         acting: dict[object, Plugin] = {}
+        objects: set[int] = set()
         with self._lock:
             for name in (names,) if isinstance(names, str) else names:
+                if not isinstance(name, str):
+                    if id(name) in objects:
+                        continue
+                    objects.add(id(name))
                 plugin = self._named_plugin(name) if isinstance(name, str) else self._of_object(name)
                 if plugin.blocked:
                     _log.info("%s is blocked and takes no part in the run", plugin)

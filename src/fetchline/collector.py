@@ -37,7 +37,8 @@ class Collector:
         self._key = run.key
         self._columns = None if run.emits else Columns(self.reading, items)
         self._observers = catalog().observers(config.plugins) if config.plugins else None
-        self.wants_attempts = self._observers is not None and self._observers.wants_attempts
+        self._logs = _log.isEnabledFor(logging.DEBUG)
+        self.wants_attempts = self._logs or (self._observers is not None and self._observers.wants_attempts)
         self.summary = Summary(
             fetcher=run.fetcher.name, executor=run.crew.name, concurrency=run.crew.concurrency
         )
@@ -45,6 +46,7 @@ class Collector:
         self._display: ProgressBackend | None = _display(config.progress)
         self._on_progress = config.on_progress
         self._stop_on_failure = config.on_error == "raise"
+        self._first_index: dict[str, int] = {}
         self.raised: Failure | None = None
         self.cancelled = False
         self._started = 0.0
@@ -106,7 +108,8 @@ class Collector:
         assert verdict is not None
         summary.failed += 1
         self.progress.failed += 1
-        if verdict.code not in summary.codes:
+        if slot.index < self._first_index.get(verdict.code, slot.index + 1):
+            self._first_index[verdict.code] = slot.index
             summary.first_keys[verdict.code] = self.reading.key_of(slot.item)
         summary.codes[verdict.code] += 1
         if self._stop_on_failure and self.raised is None and verdict.code not in ("cancelled", "deadline"):
@@ -123,10 +126,22 @@ class Collector:
                 self._on_progress(self.progress.done, self.progress.total)
 
     def _tell_attempts(self) -> None:
-        assert self._observers is not None
         attempts = self._run.source.attempts
         while attempts:
-            self._observers.attempt_finished(self._run.info, attempts.popleft())
+            attempt = attempts.popleft()
+            if self._logs:
+                _log.debug(
+                    "%s: attempt %d of %r ran %.3f s: %s",
+                    self._run.info.fetcher,
+                    attempt.number,
+                    attempt.key,
+                    attempt.ran_s,
+                    "success"
+                    if attempt.verdict is None
+                    else f"{attempt.verdict.kind}, {attempt.verdict.code}",
+                )
+            if self._observers is not None:
+                self._observers.attempt_finished(self._run.info, attempt)
 
     @property
     def tick(self) -> Callable[[], None] | None:

@@ -107,6 +107,13 @@ class BatchConfig:
 
 
 _FIELDS = {one.name: one.default for one in fields(BatchConfig)}
+_WIDTHS = ("workers", "max_workers", "concurrency")
+_SAME = {
+    "workers": ("workers", "max_workers"),
+    "max_workers": ("workers", "max_workers"),
+    "executor": ("executor", "executor_factory"),
+    "executor_factory": ("executor", "executor_factory"),
+}
 _TEXT = ("executor", "on_error", "progress")
 _NUMBERS = ("workers", "concurrency", "window")
 
@@ -121,37 +128,43 @@ def resolve(
     """
     for name in options:
         if name not in _FIELDS:
-            import difflib
-
-            near = difflib.get_close_matches(name, [*_FIELDS, "config"], n=1)
-            raise TypeError(
-                f"run has no option {name!r}"
-                + (f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(_FIELDS)}")
-                + (" A fetcher's policies change by fetcher.replace(...)." if name in _POLICIES else "")
-            )
+            raise TypeError(_no_such_option(name))
     if config is not None and not isinstance(config, BatchConfig):
         raise TypeError(f"config must be a BatchConfig, not {config!r}")
-    said = dict(options)
-    for low, high in (("max_workers", "workers"), ("executor_factory", "executor")):
-        if said.get(low) is not None and said.get(high) is None:
-            said[high] = said.pop(low)
+    said = {name: value for name, value in options.items() if value is not None or name == "progress"}
     if config is not None:
         for name, default in _FIELDS.items():
             value = getattr(config, name)
-            if value != default:
-                name = {"max_workers": "workers", "executor_factory": "executor"}.get(name, name)
-                said.setdefault(name, value)
-    if "executor" not in said and "workers" not in said and "concurrency" not in said:
-        for name in ("executor", "workers", "concurrency"):
-            if name in settings():
-                said[name] = settings()[name]
-    for name, value in {
-        **defaults,
-        **{n: v for n, v in settings().items() if n not in ("executor", "workers", "concurrency", "apps")},
-    }.items():
-        if said.get(name, _FIELDS[name]) == _FIELDS[name]:
+            if value != default and not any(same in said for same in _SAME.get(name, (name,))):
+                said[name] = value
+    found = dict(settings())
+    found.pop("apps", None)
+    if said.get("executor", said.get("executor_factory")) == "serial" or any(
+        name in said for name in _WIDTHS
+    ):
+        # A width that was said stands alone: half of one from the call and half from a file do not fit.
+        for name in ("workers", "concurrency"):
+            found.pop(name, None)
+    for name, value in {**defaults, **found}.items():
+        if not any(same in said for same in _SAME.get(name, (name,))):
             said[name] = value
+    for name, meant in (("max_workers", "workers"), ("executor_factory", "executor")):
+        if name in said and meant not in said:
+            said[meant] = said.pop(name)
     return BatchConfig(**said)
+
+
+def _no_such_option(name: str) -> str:
+    if name in _POLICIES:
+        return f"{name} is a fetcher's policy, not an option of a run: write fetcher.replace({name}=...)"
+    if name == "as_completed":
+        return "run has no option 'as_completed': a batch is in input order; stream and astream have it"
+    import difflib
+
+    near = difflib.get_close_matches(name, [*_FIELDS, "config"], n=1)
+    return f"run has no option {name!r}; " + (
+        f"did you mean {near[0]!r}?" if near else f"it has {', '.join(_FIELDS)}"
+    )
 
 
 _POLICIES = ("retry", "session", "timeout", "pace", "schema", "idempotent")

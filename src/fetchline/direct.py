@@ -1,6 +1,7 @@
 """Plain calls of a fetcher: one item, here and now, with session, retries, timeout and pace.
 
-A call raises what the function raised, with its own traceback. Stores, progress and hooks take no part.
+A call returns what the function returned and raises what it raised, with its own traceback. Runs, stores,
+progress and hooks take no part.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,54 +22,59 @@ from fetchline.errors import AttemptTimeout
 from fetchline.fetchers import Fetcher
 from fetchline.interfaces import Worker
 from fetchline.items import Args
-from fetchline.results import Failure
 from fetchline.verdict import Judge
-from fetchline.worker.attempt import Cell, Program, current, open_async, open_sync
+from fetchline.worker.attempt import Program, open_async, open_sync
+from fetchline.worker.context import Cell, current
 from fetchline.worker.sessions import LoopSessions
 
-__all__ = ["aopen", "call", "call_again", "open_"]
+__all__ = ["aopen", "call", "call_bare", "open_"]
 
 _PATIENCE_S = 300.0
+_LEAVE_S = 5.0  # a logout that hangs is not waited for
 
 
 def call(fetcher: Fetcher[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a fetcher that has more policies than a retry; a coroutine of an async one."""
     if fetcher.is_async:
         return _call_async(fetcher, args, kwargs)
-    with open_(fetcher) as direct:
+    with open_(fetcher, session=fetcher.session_parameter not in kwargs) as direct:
         return direct(*args, **kwargs)
 
 
-def call_again(
-    fetcher: Fetcher[Any, Any, Any], error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
+def call_bare(
+    fetcher: Fetcher[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], failed: Exception | None
 ) -> Any:
-    """Go on after the first attempt of a plain function failed."""
-    tried = _Tried(fetcher, args, kwargs)
-    while True:
-        tried.wait(tried.failed(error))
-        token = current.set(tried.cell)
-        try:
-            return fetcher.function(*args, **kwargs)
-        except Exception as again:
-            error = again
-        finally:
-            current.reset(token)
+    """Call a plain function with nothing but a retry; ``failed`` is what its first attempt raised already."""
+    tried = _Tried(_program(fetcher), args, kwargs)
+    token = current.set(tried.cell)
+    try:
+        while True:
+            if failed is not None:
+                _sleep(tried.failed(failed))
+            try:
+                return fetcher.function(*args, **kwargs)
+            except Exception as error:
+                failed = error
+    finally:
+        current.reset(token)
+
+
+def _sleep(pause: float) -> None:
+    if pause > 0:
+        time.sleep(pause)
 
 
 class _Tried:
     """One item's attempts so far; what the worker is told of it, like a schedule's slot."""
 
-    def __init__(
-        self, fetcher: Fetcher[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def __init__(self, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.index = 0
         self.item = Args(*args, **kwargs)
-        self.program = _program(fetcher)
-        self.cell = Cell(self.program)
+        self.program = program
+        self.cell = Cell(program)
         self.cell.call = self
-        self.limit = fetcher.policies.retry.limit
         self.troubles: Troubles | None = None
-        self.first = self.began = time.monotonic()
+        self.began = time.monotonic()
 
     @property
     def number(self) -> int:
@@ -75,19 +83,23 @@ class _Tried:
     def failed(self, error: Exception) -> float:
         """Seconds to wait before the next attempt; raises the error if there is none."""
         verdict = self.program.verdict(error, self)
-        troubles = self.troubles = self.troubles or Troubles()
+        now = time.monotonic()
+        troubles = self.troubles
+        if troubles is None:
+            troubles = self.troubles = Troubles()
+            troubles.first = self.began
         troubles.attempts += 1
+        limit = self.program.judge.policy.limit
         match verdict.kind:
             case "retry":
                 troubles.charged += 1
-                again = troubles.charged < self.limit
+                again = troubles.charged < limit
             case "expired":
                 troubles.logins += 1
                 troubles.charged += troubles.logins > 1
-                again = troubles.charged < self.limit
+                again = troubles.charged < limit
             case "throttled" | "not_ready":
-                troubles.memo = verdict.memo
-                now = time.monotonic()
+                troubles.memo = verdict.memo if verdict.kind == "not_ready" else troubles.memo
                 if troubles.held_since is None:
                     troubles.held_since = now
                 again = now + verdict.delay - troubles.held_since <= _PATIENCE_S
@@ -95,23 +107,22 @@ class _Tried:
                 again = False
         if not again:
             raise error
+        self.began = now + verdict.delay
         return verdict.delay
 
-    def wait(self, pause: float) -> None:
-        if pause > 0:
-            time.sleep(pause)
 
-
-def _program(fetcher: Fetcher[Any, Any, Any]) -> Program:
+def _program(fetcher: Fetcher[Any, Any, Any], *, session: bool = True) -> Program:
     from fetchline.runner import session_use
 
-    use, policies = session_use(fetcher), fetcher.policies
+    use = session_use(fetcher) if session and fetcher.policies.session is not None else None
+    policies = fetcher.policies
     return Program(
         function=fetcher.function,
         judge=Judge(policies.retry, use.spec if use else None, policies.idempotent),
         session=use,
         timeout=policies.timeout,
         key=_no_key,
+        collects=False,
     )
 
 
@@ -119,87 +130,157 @@ def _no_key(item: Any) -> str:
     return ""
 
 
+# -- sync --------------------------------------------------------------------------------------------------
+
+
 @contextmanager
-def open_(fetcher: Fetcher[Any, Any, Any]) -> Iterator[Callable[..., Any]]:
+def open_(fetcher: Fetcher[Any, Any, Any], *, session: bool = True) -> Iterator[Callable[..., Any]]:
     """Keep one session open over direct calls of a sync fetcher."""
-    with ExitStack() as stack:
-        if fetcher.policies.timeout is None:
-            worker = stack.enter_context(Worker(lambda: None))
-            token = current.set(current.get(None))  # type: ignore[arg-type]  # put back afterwards
-            stack.callback(current.reset, token)
-            make = open_sync(_program(fetcher), worker, stack)
-            yield lambda *args, **kwargs: _attempts(fetcher, make, args, kwargs)
-        else:
-            # A timeout needs a thread that can be given up.
-            from fetchline.executors import get_executor
+    program = _program(fetcher, session=session)
+    bench = _Here(program) if program.timeout is None else _Aside(program)
+    with bench:
 
-            pool = get_executor("thread", max_workers=1)
-            try:
-                yield lambda *args, **kwargs: _run_one(fetcher, pool, args, kwargs)
-            finally:
-                pool.shutdown(wait=False)
+        def direct(*args: Any, **kwargs: Any) -> Any:
+            tried = _Tried(program, args, kwargs)
+            while True:
+                _sleep(_pause(fetcher))
+                try:
+                    return bench.attempt(tried)
+                except Exception as error:
+                    _sleep(tried.failed(error))
+
+        yield direct
 
 
-def _attempts(
-    fetcher: Fetcher[Any, Any, Any],
-    make: Callable[[Any], Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    tried = _Tried(fetcher, args, kwargs)
-    while True:
-        tried.wait(_pause(fetcher))
+class _Here:
+    """Attempts on the caller's own thread."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._stack = ExitStack()
+        self._make: Callable[[Any], Any] | None = None
+
+    def __enter__(self) -> _Here:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def attempt(self, tried: _Tried) -> Any:
+        token = current.set(tried.cell)
         try:
-            return make(tried)
-        except Exception as error:  # judged, and raised if it is final
-            tried.wait(tried.failed(error))
+            if self._make is None:
+                worker = self._stack.enter_context(Worker(_stays))
+                self._make = open_sync(self._program, worker, self._stack)
+                current.set(tried.cell)
+            tried.began = time.monotonic()
+            return self._make(tried)
+        finally:
+            current.reset(token)
 
 
-def _run_one(
-    fetcher: Fetcher[Any, Any, Any], pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    from fetchline.runner import run
+def _stays() -> None:
+    """Nobody replaces the caller's own thread."""
 
-    time.sleep(_pause(fetcher))
-    items = [Args(*args, **kwargs)]
-    result = run(fetcher.replace(pace=None), items, executor=pool, key=_no_key, progress=None)[0]
-    if isinstance(result, Failure):
-        raise result.error
-    return result.value
+
+class _Aside:
+    """Attempts on a thread that can be given up: a timeout needs one."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._here: _Here | None = None
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> _Aside:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._tasks.put(None)
+            thread.join(_LEAVE_S)
+
+    def attempt(self, tried: _Tried) -> Any:
+        if self._thread is None:
+            self._tasks = SimpleQueue()
+            self._here = _Here(self._program)
+            self._thread = threading.Thread(
+                target=_work_aside, args=(self._tasks, self._here), name="fetchline-direct", daemon=True
+            )
+            self._thread.start()
+        answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        here, context = self._here, copy_context()
+        assert here is not None
+        tried.began = time.monotonic()
+
+        def task() -> None:
+            try:
+                answers.put((context.run(here.attempt, tried), None))
+            except BaseException as error:  # raised again by the caller
+                answers.put((None, error))
+
+        self._tasks.put(task)
+        timeout = self._program.timeout
+        assert timeout is not None
+        # A session that opens moves ``began``: a login is not part of the attempt.
+        while (left := min(tried.began, time.monotonic()) + timeout - time.monotonic()) > 0:
+            try:
+                value, error = answers.get(timeout=left)
+            except Empty:
+                continue
+            if error is not None:
+                raise error
+            return value
+        self._tasks.put(None)
+        self._thread = None
+        raise AttemptTimeout(f"the call took longer than its timeout of {timeout:g} s")
+
+
+def _work_aside(tasks: SimpleQueue[Callable[[], None] | None], here: _Here) -> None:
+    with here:
+        while (task := tasks.get()) is not None:
+            task()
+            del task
+
+
+# -- async -------------------------------------------------------------------------------------------------
 
 
 async def _call_async(fetcher: Fetcher[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    async with aopen(fetcher) as direct:
+    async with aopen(fetcher, session=fetcher.session_parameter not in kwargs) as direct:
         return await direct(*args, **kwargs)
 
 
 @asynccontextmanager
-async def aopen(fetcher: Fetcher[Any, Any, Any]) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+async def aopen(
+    fetcher: Fetcher[Any, Any, Any], *, session: bool = True
+) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
     """Keep one session open over direct calls of an async fetcher."""
     sessions = LoopSessions()
-    make = open_async(_program(fetcher), sessions)
+    program = _program(fetcher, session=session)
+    make = open_async(program, sessions)
     try:
-        yield lambda *args, **kwargs: _aattempts(fetcher, make, args, kwargs)
+        yield lambda *args, **kwargs: _aattempts(fetcher, program, make, args, kwargs)
     finally:
         await sessions.close()
 
 
 async def _aattempts(
     fetcher: Fetcher[Any, Any, Any],
+    program: Program,
     make: Callable[[Any], Awaitable[Any]],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    tried = _Tried(fetcher, args, kwargs)
-    timeout = fetcher.policies.timeout
+    tried = _Tried(program, args, kwargs)
     while True:
         await asyncio.sleep(_pause(fetcher))
         token = current.set(tried.cell)
+        tried.began = time.monotonic()
         try:
-            if timeout is None:
-                return await make(tried)
-            return await _within(timeout, make(tried))
-        except Exception as error:  # judged, and raised if it is final
+            return await (make(tried) if program.timeout is None else _within(program.timeout, make, tried))
+        except Exception as error:
             pause = tried.failed(error)
         finally:
             current.reset(token)
@@ -207,15 +288,22 @@ async def _aattempts(
             await asyncio.sleep(pause)
 
 
-async def _within(timeout: float, attempt: Awaitable[Any]) -> Any:
-    limit = asyncio.timeout(timeout)
+async def _within(timeout: float, make: Callable[[Any], Awaitable[Any]], tried: _Tried) -> Any:
+    task = asyncio.ensure_future(make(tried))
     try:
-        async with limit:
-            return await attempt
-    except TimeoutError as error:
-        if limit.expired():
-            raise AttemptTimeout(f"the call took longer than its timeout of {timeout:g} s") from error
+        # A session that opens moves ``began``: a login is not part of the attempt.
+        while (left := min(tried.began, time.monotonic()) + timeout - time.monotonic()) > 0:
+            if (await asyncio.wait([task], timeout=left))[0]:
+                return task.result()
+    except asyncio.CancelledError:
+        task.cancel()
         raise
+    task.cancel()
+    await asyncio.wait([task], timeout=1.0)
+    raise AttemptTimeout(f"the call took longer than its timeout of {timeout:g} s")
+
+
+# -- pace --------------------------------------------------------------------------------------------------
 
 
 class _Metronome:

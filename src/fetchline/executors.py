@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fetchline.catalog import catalog
-from fetchline.interfaces import Executor, ExecutorSpec, Use
+from fetchline.interfaces import Executor, ExecutorSpec, SessionSpec, Use
 from fetchline.retry import check_count
 
 __all__ = ["Crew", "choose", "get_executor"]
@@ -72,13 +72,20 @@ def _default_workers(spec: ExecutorSpec) -> int:
 
 
 def choose(
-    executor: Any, *, asynchronous: bool, workers: int | None, concurrency: int | None, on_loop: bool
+    executor: Any,
+    *,
+    asynchronous: bool,
+    workers: int | None,
+    concurrency: int | None,
+    on_loop: bool,
+    session: SessionSpec | None = None,
 ) -> Crew:
     """Decide who carries a run; nothing is started yet where a name was given.
 
     Args:
         asynchronous: the function is a coroutine function.
         on_loop: the caller's own event loop carries coroutines (``arun``).
+        session: what the fetcher uses; it may allow fewer workers than were asked for.
 
     Raises:
         UnknownName: no executor has that name.
@@ -131,6 +138,16 @@ def choose(
             )
         concurrency = concurrency or workers
         workers = min(workers, concurrency)
+    if session is not None and not spec.isolates_crashes:
+        shared = session.scope == "process"
+        if shared and not session.thread_safe and workers > 1 and not coroutines:
+            raise ValueError(
+                f"session {session.name!r} is not thread-safe, and its scope is the process: {workers} threads "
+                'would share it; use workers=1, executor="process", or the scope "worker"'
+            )
+        if session.max_open is not None and not shared and not (coroutines and session.scope == "worker"):
+            workers = min(workers, session.max_open)
+            concurrency = min(concurrency, session.max_open)
     owned = pool is None
     if owned and not (coroutines and on_loop):
         pool = None if spec.name == "serial" else (lambda: _start(spec, workers, options))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 from fetchline.interfaces import SessionSpec, Use
 from fetchline.pace import Pace
 from fetchline.retry import ONCE, Try, check_seconds
+from fetchline.worker.context import current
 
 if TYPE_CHECKING:
     from fetchline.batch import Batch
@@ -115,6 +116,11 @@ class Fetcher(Generic[P, R, T]):
             raise TypeError(f"{function.name!r} is a fetcher already; change its policies with .replace(...)")
         if not callable(function):
             raise TypeError(f"a fetcher is made of a function, not of {function!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a generator function; a fetcher returns the one value of an item: "
+                "return a frame, or a list"
+            )
         plain = getattr(function, "__name__", None) or type(function).__name__
         name = name if name is not None else re.sub(r"\W", "", plain) or "fetch"
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -148,15 +154,15 @@ class Fetcher(Generic[P, R, T]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if self._bare:
-            try:
-                return self.function(*args, **kwargs)
-            except Exception as error:
-                if self.policies.retry is ONCE:
-                    raise
-                failed = error
-            from fetchline.direct import call_again
+            failed = None
+            if current.get() is None:
+                try:
+                    return self.function(*args, **kwargs)
+                except Exception as error:
+                    failed = error
+            from fetchline.direct import call_bare
 
-            return cast(R, call_again(self, failed, args, kwargs))
+            return cast(R, call_bare(self, args, kwargs, failed))
         from fetchline.direct import call
 
         return cast(R, call(self, args, kwargs))

@@ -199,12 +199,11 @@ class SessionSpec:
         factory: ``factory(**options)`` gives a context manager; for sync functions.
         async_factory: ``async_factory(**options)`` gives an async context manager; for async functions.
         scope: ``attempt``, ``worker`` (a thread, a process, a loop) or ``process``.
-        thread_safe: False refuses to share one session between threads.
-        max_open: how many may be open at once in a process; None is no limit.
+        thread_safe: False refuses a scope that shares one session between threads.
+        max_open: how many may be open at once in a process: a run there has no more workers. None is no limit.
         expired: exception types, or a predicate, that say the login is no longer valid.
         judge: gives a ``Verdict`` for an exception this session knows, None for any other.
         portable: turns an exception into one that pickles; runs in the worker.
-        open_timeout: seconds an opening may take.
         summary: one line for ``fetchline plugins``.
     """
 
@@ -217,7 +216,6 @@ class SessionSpec:
     expired: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = ()
     judge: Callable[[BaseException], Verdict | None] | None = None
     portable: Callable[[BaseException], BaseException] | None = None
-    open_timeout: float | None = None
     summary: str = ""
 
 

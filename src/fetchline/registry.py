@@ -82,6 +82,13 @@ class Registry(Mapping[str, Fetcher[Any, Any, Any]]):
             hint = "Import the module that defines it, or name it: --app module, [tool.fetchline] apps."
             raise UnknownName("fetcher", name, self._fetchers, hint) from None
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The fetcher of that name, or ``default``."""
+        try:
+            return self[name]
+        except UnknownName:
+            return default
+
     def __contains__(self, name: object) -> bool:
         return name in self._fetchers
 

@@ -52,7 +52,8 @@ def check_seconds(name: str, value: Any) -> float:
 
 
 def _is_tenacity(value: Any) -> bool:
-    return callable(value) and type(value).__module__.partition(".")[0] == "tenacity"
+    """Whether it is one of tenacity's objects, or of a subclass."""
+    return any(kind.__module__.partition(".")[0] == "tenacity" for kind in type(value).__mro__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Try:
         if isinstance(self.on, list | set | frozenset):
             object.__setattr__(self, "on", tuple(self.on))
         types = self.on if isinstance(self.on, tuple) else (self.on,)
-        if isinstance(self.on, tuple) or isinstance(self.on, type):
+        if isinstance(self.on, tuple | type):
             for kind in types:
                 if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                     raise TypeError(f"on= takes exception types or a function of the exception, not {kind!r}")
@@ -131,8 +132,10 @@ class Try:
         """Seconds to wait after so many failed attempts, when no tenacity object decides."""
         if self.sleep == 0:
             return 0.0
-        # 2.0 ** 2000 overflows; max_sleep is met long before.
-        wait = min(self.max_sleep, self.sleep * self.backoff ** min(failed - 1, 64))
+        try:
+            wait = min(self.max_sleep, self.sleep * self.backoff ** (failed - 1))
+        except OverflowError:
+            wait = self.max_sleep
         if self.jitter:
             wait *= 1 - self.jitter * random.random()
         return float(wait)
@@ -162,13 +165,14 @@ class Try:
                 return None
             if answer is not True:
                 wait = seconds("the answer of on=", answer)
-        if state is not None and _is_tenacity(self.retry) and self.retry(state):
-            return None
-        if wait is not None:
-            return wait
-        if state is not None and _is_tenacity(self.sleep):
-            return seconds("the tenacity wait", self.sleep(state))
-        return self.delay(failed)
+        if wait is None:
+            said = self.sleep(state) if _is_tenacity(self.sleep) else self.delay(failed)
+            wait = seconds("the tenacity wait", said)
+        if state is not None:
+            state.upcoming_sleep = wait
+            if _is_tenacity(self.retry) and self.retry(state):
+                return None
+        return wait
 
     def __call__(self, function: Callable[P, R]) -> Fetcher[P, R, Any]:
         """Make an unregistered fetcher of a function: called directly it retries in place."""

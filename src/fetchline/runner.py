@@ -166,7 +166,12 @@ def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
     if not isinstance(session, SessionSpec):
         name = getattr(session, "__qualname__", None) or type(session).__name__
         session = SessionSpec(name=name, factory=session)
-    if session.factory is None and not fetcher.is_async:
+    only_async = session.factory is None or (
+        isinstance(session.factory, type)
+        and hasattr(session.factory, "__aenter__")
+        and not hasattr(session.factory, "__enter__")
+    )
+    if only_async and not fetcher.is_async:
         raise TypeError(
             f"{fetcher.name!r} is not async, but session {session.name!r} is for async functions only"
         )
@@ -204,18 +209,19 @@ class _Run:
         self.key = chosen.key if chosen.key is not None else policies.key
         self.emits, self.ordered, self.on_loop = emits, ordered, on_loop
         self.feeder = feeder or emits
+        use = session_use(self.fetcher)
         self.crew = choose(
             chosen.executor,
             asynchronous=self.fetcher.is_async,
             workers=chosen.workers,
             concurrency=chosen.concurrency,
             on_loop=on_loop,
+            session=None if use is None else use.spec,
         )
         if hasattr(items, "__aiter__") and not on_loop:
             raise TypeError("an async iterable of items needs an event loop: use arun or astream")
         # A batch keeps every result anyway: its window only spares the host's time.
         window = chosen.window or max(1024 if emits else 1 << 16, 10 * self.crew.concurrency)
-        use = session_use(self.fetcher)
         self.total = _length(items)
         self.info = RunInfo(
             id=str(uuid.uuid4()),

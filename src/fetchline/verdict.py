@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -177,10 +178,29 @@ def _code(error: BaseException) -> Any:
             return "timeout"
         case SessionFailed():
             return "session"
-        case ConnectionError() | TimeoutError():
-            return "unavailable"
-        case _:
-            return "error"
+    return "unavailable" if any(_is_of_connection(one) for one in _chain(error)) else "error"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from: clients wrap the socket's error in their own."""
+    seen: set[int] = set()
+    pending = [error]
+    while pending and len(seen) < 10:
+        one = pending.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        behind = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args[:1])
+        pending.extend(inner for inner in behind if isinstance(inner, BaseException))
+
+
+# A connection that ended in the middle of an answer has no socket error behind it in these clients.
+_LOST = frozenset({"RemoteProtocolError", "ServerDisconnectedError", "ProtocolError", "IncompleteRead"})
+
+
+def _is_of_connection(error: BaseException) -> bool:
+    return isinstance(error, ConnectionError | TimeoutError) or type(error).__name__ in _LOST
 
 
 def _matches(kinds: Any, error: BaseException) -> bool:
@@ -193,9 +213,10 @@ def _decides(policy: Try) -> bool:
 
 def _may_have_arrived(error: BaseException) -> bool:
     """Whether a write may have taken effect though its answer was lost."""
-    if isinstance(error, ConnectionRefusedError):
-        return False
     answer = _http_answer(error)
     if answer is not None:
         return answer[0] in (502, 504)
-    return isinstance(error, AttemptTimeout | TimeoutError | ConnectionError)
+    chain = list(_chain(error))
+    if any(isinstance(one, ConnectionRefusedError) for one in chain):
+        return False
+    return any(isinstance(one, AttemptTimeout) or _is_of_connection(one) for one in chain)

@@ -38,6 +38,7 @@ def test_a_batch_is_a_sequence_in_input_order() -> None:
     assert isinstance(batch, Sequence) and len(batch) == 20
     assert [result.index for result in batch] == list(range(20))
     assert batch[0].key == "-20" and batch[-1].key == "-1" and batch.get(3).key == "-17"
+    assert batch[-1].index == 19
     assert [r.key for r in reversed(batch)] == [str(n) for n in range(-1, -21, -1)]
     assert batch[4] in batch and batch.index(batch[4]) == 4 and batch.count(batch[4]) == 1
     assert batch.values == list(range(20, 0, -1))

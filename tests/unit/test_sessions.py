@@ -555,12 +555,6 @@ def _slow_opening(seconds: float) -> Any:
     return opening
 
 
-def test_an_opening_that_takes_longer_than_its_open_timeout_fails_the_item(named: Any) -> None:
-    use = named("unit.slowopen", async_factory=_slow_opening(1), open_timeout=0.05)
-    batch = fl.run(using(aget, use), ["a"], **QUIET)
-    assert [f.error_code for f in batch.failures] == ["session"]
-
-
 def test_an_opening_does_not_hold_the_run_past_its_deadline(named: Any) -> None:
     use = named("unit.held", async_factory=_slow_opening(4))
     began = time.monotonic()

@@ -63,7 +63,7 @@ class Commands(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
-            code = super().main(args, prog_name or "fetchline", complete_var, standalone_mode=False, **extra)
+            code = super().main(args, "fetchline", complete_var, standalone_mode=False, **extra)
         except click.Abort:
             code = _tell("interrupted", 130)
         except click.ClickException as error:

@@ -45,7 +45,7 @@ def list_(ctx: click.Context) -> None:
             "no fetchers: name the modules that define them, by --app or [tool.fetchline] apps", err=True
         )
     for problem in problems:
-        click.echo(f"{ctx.command_path}: {one_line(problem.message)}", err=True)
+        click.echo(f"fetchline: {one_line(problem.message)}", err=True)
     ctx.exit(1 if problems else 0)
 
 

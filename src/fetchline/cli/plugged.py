@@ -85,7 +85,7 @@ def _found() -> dict[str, PluginCommand]:
     points: dict[str, dict[str, EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         points.setdefault(point.name, {})[f"{_about(point)[0]}:{point.value}"] = point
-    return {name: PluginCommand(list(points[name].values())) for name in sorted(points)}
+    return {name: PluginCommand([each[key] for key in sorted(each)]) for name, each in sorted(points.items())}
 
 
 def _any_declared() -> bool:

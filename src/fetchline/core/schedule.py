@@ -321,6 +321,7 @@ class Schedule:
         if slot.token != token or self.stopping is None:
             return False
         slot.token = 0
+        slot.began = min(slot.began, now)  # a session may have been opening for it
         slot.ended = now
         self.running -= units
         troubles = slot.troubles = slot.troubles or Troubles()
@@ -359,11 +360,16 @@ class Schedule:
     @property
     def finished(self) -> bool:
         """Whether every item of the input has been finished; some may still be to drain."""
-        return self._closed and self._settled == self._fed and self._backlog_at == len(self._backlog)
+        return self._closed and self._settled == self._fed and not self.backlog
 
     @property
     def fed(self) -> int:
         return self._fed
+
+    @property
+    def backlog(self) -> int:
+        """How many items of a whole input no slot has been made of."""
+        return len(self._backlog) - self._backlog_at
 
     @property
     def held(self) -> int:
@@ -404,10 +410,13 @@ class Schedule:
         troubles = slot.troubles
         if troubles is None:
             troubles = slot.troubles = Troubles()
+        if not troubles.attempts:
+            troubles.first = slot.began
         troubles.attempts += 1
         troubles.verdict = verdict
         slot.token = 0
         slot.value = error
+        slot.began = min(slot.began, now)
         slot.ended = now
         self.running -= units
         return troubles

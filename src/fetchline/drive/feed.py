@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import copy_context
 from itertools import islice
@@ -25,22 +26,29 @@ class KeyCheck:
         remember: how many keys are kept; the oldest are forgotten, so that streams do not grow.
     """
 
-    __slots__ = ("_key", "_plain", "_remember", "_seen")
+    __slots__ = ("_key", "_plain", "_recent", "_remember", "_seen")
 
     def __init__(self, key: Callable[[Any], str] | None, *, remember: int | None = None) -> None:
         self._key = key
         self._remember = remember
         self._seen: dict[str, Any] = {}
-        # While all items are str, or all are int, equal keys mean equal items: nothing need be kept.
+        # While all items are str, or all are int, equal keys mean equal items: to keep them is enough.
         self._plain: type | None = None
+        self._recent: deque[Any] = deque(maxlen=remember)
 
     def __call__(self, item: Any) -> Any:
         kind = item.__class__
         if kind is self._plain:
+            self._recent.append(item)
             return item
         if self._key is None and self._plain is None and not self._seen and (kind is str or kind is int):
             self._plain = kind
+            self._recent.append(item)
             return item
+        if self._plain is not None:
+            self._plain = None
+            self._seen.update((key_of(one), one) for one in self._recent)
+            self._recent.clear()
         key = key_of(item) if self._key is None else self._key(item)
         if not isinstance(key, str):
             raise TypeError(f"key= must give a str; for {item!r} it gave {key!r}")

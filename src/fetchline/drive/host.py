@@ -18,7 +18,8 @@ from fetchline.drive.gates import Gate, LoopGate, ThreadGate
 from fetchline.drive.interrupts import Interrupts
 from fetchline.drive.source import Hand, Source
 from fetchline.interfaces import Worker
-from fetchline.worker.attempt import current, open_sync
+from fetchline.worker.attempt import open_sync
+from fetchline.worker.context import current
 
 __all__ = ["Host", "Interrupted", "LoopHost"]
 
@@ -193,10 +194,7 @@ class Host(_Desk):
     def _wants_input(self) -> bool:
         source, intake = self.source, self.intake
         return (
-            intake is not None
-            and not intake.ended
-            and source.schedule.stopping is None
-            and source.room() > 0
+            intake is not None and not intake.ended and source.schedule.stopping is None and source.room() > 0
         )
 
     def _feed(self) -> None:
@@ -222,7 +220,7 @@ class Host(_Desk):
         if self._make is None:
             source.enter(hand)
             worker = self._stack.enter_context(Worker(lambda: None))
-            token = current.set(current.get(None))  # type: ignore[arg-type]  # put back as it was, absent too
+            token = current.set(current.get())  # put back as it was
             self._stack.callback(current.reset, token)
             self._make = open_sync(source.program, worker, self._stack)
         slot = self._next

@@ -88,7 +88,7 @@ class _Lane:
         slots, worker, source = self.slots, self.worker, self.source
         blob = source.blob()
         odd = {
-            position: (slot.number, slot.charged, slot.troubles.memo)
+            position: (slot.number, slot.charged, slot.troubles.first, slot.troubles.memo)
             for position, slot in enumerate(slots)
             if slot.troubles is not None
         }

@@ -9,7 +9,8 @@ from fetchline.core.slots import Slot
 from fetchline.drive.gates import LoopGate
 from fetchline.drive.source import Hand, Source
 from fetchline.interfaces import LoopWorker
-from fetchline.worker.attempt import Cell, current, open_async
+from fetchline.worker.attempt import open_async
+from fetchline.worker.context import Cell, current
 from fetchline.worker.sessions import LoopSessions
 
 __all__ = ["start_tasks"]

@@ -84,8 +84,9 @@ class _Pusher:
 
     def _submit(self, hand: Hand, slot: Slot) -> None:
         source, token = self.source, slot.token
-        memo = None if slot.troubles is None else slot.troubles.memo
-        call = FarCall(slot.index, slot.item, slot.number, slot.charged, memo)
+        troubles = slot.troubles
+        first, memo = (0.0, None) if troubles is None else (troubles.first, troubles.memo)
+        call = FarCall(slot.index, slot.item, slot.number, slot.charged, first, memo)
         future: Future[Any]
         try:
             if self.pickled:

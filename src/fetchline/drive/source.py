@@ -379,6 +379,8 @@ class Source:
             schedule = self.schedule
             head = schedule.head if ordered else None
             ready = len(schedule.done) >= alarm or (head is not None and head.state >= DONE)
+            if schedule.stopping is not None and schedule.backlog and schedule.room() > 0:
+                ready = True  # what is left of the input is cancelled as it is collected
             if ready or (schedule.finished and not self.inbox) or self.bug is not None:
                 return False
             # With nothing in the line, whatever is finished first is its head.

@@ -9,106 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from fetchline.interfaces import Verdict, Worker
 from fetchline.items import Args, key_of
 from fetchline.verdict import Judge
-from fetchline.worker.sessions import OPENING, LoopSessions, SessionUse, ThreadSessions
+from fetchline.worker.context import Call, Cell, current
+from fetchline.worker.sessions import OPENING, Login, LoopSessions, SessionUse, ThreadSessions
 
-__all__ = [
-    "Attempt",
-    "Call",
-    "Cell",
-    "Program",
-    "attempt",
-    "current",
-    "make_portable",
-    "open_async",
-    "open_sync",
-]
-
-
-class Call(Protocol):
-    """What the worker is told of the item in hand; the schedule's slot is one."""
-
-    index: int
-    item: Any
-    began: float
-    troubles: Any
-
-    @property
-    def number(self) -> int: ...
-
-
-class Cell:
-    """Where ``attempt()`` looks: one for each worker, in its context, pointed at the item in hand."""
-
-    __slots__ = ("call", "program")
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.call: Any = None
-
-
-current: ContextVar[Cell] = ContextVar("fetchline_attempt")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """The attempt in hand, as the fetch function sees it.
-
-    Attributes:
-        key: the item's key; empty in a direct call.
-        number: 1 for the first attempt of the item.
-        memo: what the last ``NotReady(memo=...)`` of this item left, else None.
-        deadline: the time on ``time.monotonic``'s clock at which the attempt is given up, or None.
-        logger: a logger that names the key.
-    """
-
-    key: str = ""
-    number: int = 1
-    memo: Any = None
-    deadline: float | None = None
-    logger: logging.LoggerAdapter[logging.Logger] = field(
-        default_factory=lambda: logging.LoggerAdapter(logging.getLogger("fetchline.attempt"), {})
-    )
-
-
-def attempt() -> Attempt:
-    """Tell a fetch function about the attempt it is making.
-
-    >>> attempt().number
-    1
-    """
-    cell = current.get(None)
-    if cell is None or cell.call is None:
-        return Attempt()
-    call, program = cell.call, cell.program
-    key = program.key_of(call.item)
-    troubles = call.troubles
-    return Attempt(
-        key=key,
-        number=call.number,
-        memo=None if troubles is None else troubles.memo,
-        deadline=None if program.timeout is None else call.began + program.timeout,
-        logger=logging.LoggerAdapter(
-            logging.getLogger("fetchline.attempt"), {"key": key, "number": call.number}
-        ),
-    )
+__all__ = ["Program", "is_async", "make_portable", "open_async", "open_sync"]
 
 
 @dataclass(slots=True)
 class Program:
     """What a worker needs once: the function and its policies. Pickles (with cloudpickle).
 
-    ``reference`` is the fetcher: it pickles by name where its module can be imported.
+    ``reference`` is the fetcher: it pickles by name where its module can be imported. ``collects``: lazy
+    frames are collected where they were made.
     """
 
     function: Callable[..., Any]
@@ -120,6 +41,7 @@ class Program:
     middleware: tuple[Callable[[], Any], ...] = ()
     timeout: float | None = None
     key: Callable[[Any], str] | None = None
+    collects: bool = True
 
     @property
     def asynchronous(self) -> bool:
@@ -142,11 +64,11 @@ class Program:
 
     def verdict(self, error: BaseException, call: Call) -> Verdict:
         """Judge the live exception of one attempt; a judge that raises makes the error permanent."""
-        charged = 0 if call.troubles is None else call.troubles.charged
+        troubles = call.troubles
+        charged, first = (0, call.began) if troubles is None else (troubles.charged, troubles.first)
+        elapsed = max(0.0, time.monotonic() - first)
         try:
-            return self.judge(
-                error, failed=charged + 1, attempt=call.number, elapsed=time.monotonic() - call.began
-            )
+            return self.judge(error, failed=charged + 1, attempt=call.number, elapsed=elapsed)
         except Exception as bug:
             error.add_note(f"judging this error raised {bug!r}")
             return Verdict("permanent", "error")
@@ -174,6 +96,10 @@ def _caller(program: Program) -> Callable[..., Any]:
 _PLAIN: set[type] = {type(None), bool, int, float, str, bytes, dict, list, tuple}
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 def settle(value: Any) -> Any:
     """Finish a value where it was made: a lazy frame is collected in the worker."""
     kind = value.__class__
@@ -199,6 +125,7 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
     cell = Cell(program)
     current.set(cell)
     function, params, use = program.function, program.params, program.session
+    finish = settle if program.collects else _as_it_is
     if program.asynchronous:
         return _open_on_private_loop(program, worker, run, cell)
     if use is None and not program.middleware:
@@ -208,16 +135,16 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
                 cell.call = call
                 item = call.item
                 if item.__class__ is Args:
-                    return settle(function(*item.args, **item.kwargs))
+                    return finish(function(*item.args, **item.kwargs))
                 value = function(item)
-                return value if value.__class__ in _PLAIN else settle(value)
+                return value if value.__class__ in _PLAIN else finish(value)
 
             return make
         bound = _caller(program)
 
         def make_bound(call: Any) -> Any:
             cell.call = call
-            return settle(bound(call.item, {}))
+            return finish(bound(call.item, {}))
 
         return make_bound
     bound = _caller(program)
@@ -228,14 +155,14 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
         cell.call = call
         if sessions is None:
             with surround():
-                return settle(bound(call.item, {}))
+                return finish(bound(call.item, {}))
         assert use is not None
         with sessions.session(call) as session, surround():
             extra = {} if use.parameter is None else {use.parameter: session}
             try:
-                return settle(bound(call.item, extra))
+                return finish(bound(call.item, extra))
             except Exception as error:
-                if _is_expired(use, error):
+                if use.is_expired(error):
                     sessions.renew()
                 raise
 
@@ -270,39 +197,41 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
     """Get a coroutine function that makes one attempt on the running loop."""
     bound, use, params, function = _caller(program), program.session, program.params, program.function
     surround = _surround(program)
+    finish = settle if program.collects else _as_it_is
     if use is None and not program.middleware and not params:
 
         async def make(call: Any) -> Any:
             item = call.item
             if item.__class__ is Args:
-                return settle(await function(*item.args, **item.kwargs))
+                return finish(await function(*item.args, **item.kwargs))
             value = await function(item)
-            return value if value.__class__ in _PLAIN else settle(value)
+            return value if value.__class__ in _PLAIN else finish(value)
 
         return make
 
     async def make_full(call: Any) -> Any:
         async with AsyncExitStack() as stack:
             extra = {}
+            login: Login | None = None
             if use is not None:
+                own = sessions
+                if use.spec.scope == "attempt":
+                    own = LoopSessions()
+                    stack.push_async_callback(own.close)
                 call.began = OPENING
                 try:
-                    if use.spec.scope == "attempt":
-                        own = LoopSessions()
-                        stack.push_async_callback(own.close)
-                        session = await own.get(use)
-                    else:
-                        session = await sessions.get(use)
+                    login = await own.get(use)
                 finally:
                     call.began = time.monotonic()
+                stack.callback(login.leave)
                 if use.parameter is not None:
-                    extra[use.parameter] = session
+                    extra[use.parameter] = login.value
             stack.enter_context(surround())
             try:
-                return settle(await bound(call.item, extra))
+                return finish(await bound(call.item, extra))
             except Exception as error:
-                if use is not None and _is_expired(use, error):
-                    await sessions.renew(use)
+                if use is not None and login is not None and use.is_expired(error):
+                    own.renew(use, login)
                 raise
 
     return make_full
@@ -319,13 +248,6 @@ def _surround(program: Program) -> Callable[[], Any]:
             yield
 
     return surround
-
-
-def _is_expired(use: SessionUse, error: BaseException) -> bool:
-    expired = use.spec.expired
-    if isinstance(expired, type | tuple):
-        return isinstance(error, expired)
-    return bool(expired(error))
 
 
 def make_portable(program: Program, error: BaseException) -> BaseException:

@@ -67,10 +67,11 @@ class Cell:
 
 
 class _Troubles:
-    __slots__ = ("charged", "memo")
+    __slots__ = ("charged", "first", "memo")
 
-    def __init__(self, charged: int, memo: Any) -> None:
+    def __init__(self, charged: int, first: float, memo: Any) -> None:
         self.charged = charged
+        self.first = first
         self.memo = memo
 
 
@@ -190,8 +191,8 @@ class _Child:
             if odd:
                 call.number, call.troubles = 1, None
                 if position in odd:
-                    call.number, charged, memo = odd[position]
-                    call.troubles = _Troubles(charged, memo)
+                    call.number, *rest = odd[position]
+                    call.troubles = _Troubles(*rest)
             with lock:
                 if position >= self.limit:
                     break

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
 from fetchline.worker.child import CELL_SIZE, Cell
@@ -85,7 +86,7 @@ def start(method: str = "forkserver") -> Process:
 
 def _cwd() -> str:
     try:
-        return os.getcwd()
+        return str(Path.cwd())
     except OSError:
         return "/"
 
@@ -117,18 +118,17 @@ class _Nursery:
 
     def fork(self, fds: list[int]) -> tuple[int, Any]:
         with self._lock:
-            for again in (True, False):
-                try:
-                    sock = self._connection()
-                    socket.send_fds(sock, [json.dumps({"do": "fork"}).encode()], fds)
-                    pid = int(json.loads(_line(sock))["pid"])
-                except (OSError, EOFError):
-                    self._sock = None  # the server was killed; another takes its place
-                    if not again:
-                        raise
-                else:
-                    return pid, lambda: self._reap(sock, pid)
-        raise AssertionError("unreachable")
+            try:
+                sock, pid = self._ask(fds)
+            except (OSError, EOFError):
+                self._sock = None  # the server was killed; another takes its place
+                sock, pid = self._ask(fds)
+        return pid, lambda: self._reap(sock, pid)
+
+    def _ask(self, fds: list[int]) -> tuple[socket.socket, int]:
+        sock = self._connection()
+        socket.send_fds(sock, [json.dumps({"do": "fork"}).encode()], fds)
+        return sock, int(json.loads(_line(sock))["pid"])
 
     def _reap(self, sock: socket.socket, pid: int) -> int | None:
         with self._lock:

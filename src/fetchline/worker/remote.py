@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import Context, copy_context
@@ -18,13 +19,14 @@ __all__ = ["FarCall", "close_run", "perform", "perform_pickled"]
 class FarCall:
     """What a worker elsewhere is told of an item; the same face as the schedule's slot."""
 
-    __slots__ = ("began", "charged", "index", "item", "memo", "number")
+    __slots__ = ("began", "charged", "first", "index", "item", "memo", "number")
 
-    def __init__(self, index: int, item: Any, number: int, charged: int, memo: Any) -> None:
+    def __init__(self, index: int, item: Any, number: int, charged: int, first: float, memo: Any) -> None:
         self.index = index
         self.item = item
         self.number = number
         self.charged = charged
+        self.first = first
         self.memo = memo
         self.began = 0.0
 
@@ -42,6 +44,27 @@ class _Place:
         self.stack = ExitStack()
         self.worker = self.stack.enter_context(Worker(_stays))
         self.make: Callable[[Any], Any] = context.run(open_sync, program, self.worker, self.stack)
+        self.lock = threading.Lock()
+        self.orphan = False
+
+    def call(self, call: FarCall) -> Any:
+        call.began = time.monotonic()
+        with self.lock:
+            try:
+                return self.context.run(self.make, call)
+            finally:
+                if self.orphan:
+                    self.stack.close()
+
+    def close(self) -> None:
+        """Close what is kept; an attempt that is still at work here does it when it ends."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self.context.run(self.stack.close)
+            finally:
+                self.lock.release()
+        else:
+            self.orphan = True
 
 
 def _stays() -> None:
@@ -61,7 +84,7 @@ def perform(run_id: str, program: Program, context: Context | None, call: FarCal
         with _lock:
             _places.setdefault(run_id, []).append(_here.place)
     place: _Place = _here.place
-    return place.context.run(place.make, call)
+    return place.call(call)
 
 
 def close_run(run_id: str) -> None:
@@ -69,7 +92,7 @@ def close_run(run_id: str) -> None:
     with _lock:
         places = _places.pop(run_id, [])
     for place in places:
-        place.stack.close()
+        place.close()
 
 
 def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
@@ -117,4 +140,4 @@ def _close_all() -> None:
     """A worker that comes to a new run leaves the one before; with the lock held."""
     for run_id in list(_places):
         for place in _places.pop(run_id):
-            place.stack.close()
+            place.close()

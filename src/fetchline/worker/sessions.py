@@ -18,10 +18,11 @@ from typing import Any
 from fetchline.errors import SessionFailed
 from fetchline.interfaces import SessionSpec, Worker
 
-__all__ = ["OPENING", "LoopSessions", "SessionUse", "ThreadSessions", "counts"]
+__all__ = ["OPENING", "Login", "LoopSessions", "SessionUse", "ThreadSessions", "counts"]
 
 _log = logging.getLogger("fetchline.session")
 
+_LEAVE_S = 5.0
 OPENING = float("inf")
 """When an attempt began whose session is still opening: a login is not part of the attempt's timeout."""
 
@@ -56,6 +57,17 @@ class SessionUse:
     def __hash__(self) -> int:
         return hash((self.spec.name, tuple(sorted(self.options))))
 
+    def is_expired(self, error: BaseException) -> bool:
+        """Whether the error says that the login is no longer valid; a predicate that raises has not said so."""
+        expired = self.spec.expired
+        if isinstance(expired, type | tuple):
+            return isinstance(error, expired)
+        try:
+            return bool(expired(error))
+        except Exception as bug:
+            error.add_note(f"expired= raised {bug!r}")
+            return False
+
     def make(self, *, asynchronous: bool) -> Any:
         """Build the context manager, not yet entered."""
         spec = self.spec
@@ -68,37 +80,42 @@ class SessionUse:
 
 
 class _Shared:
-    """A process-wide session: opened by the first worker that asks, closed by the last that leaves."""
+    """A process-wide login: opened by the first worker that asks, closed by the last that leaves it."""
 
     def __init__(self, use: SessionUse) -> None:
         self.use = use
-        self.lock = threading.Lock()
+        self.value, self._stack = _enter(use)
         self.holders = 0
-        self.stack: ExitStack | None = None
-        self.value: Any = None
-
-    def join(self) -> Any:
-        with self.lock:
-            if self.stack is None:
-                self.value, self.stack = _enter(self.use)
-            self.holders += 1
-            return self.value
+        self.stale = False
 
     def leave(self) -> None:
-        with self.lock:
+        with _shared_lock:
             self.holders -= 1
-            if self.holders == 0 and self.stack is not None:
-                stack, self.stack, self.value = self.stack, None, None
-                _close(stack, self.use)
+            last = self.holders == 0
+            if last and _shared.get(self.use) is self:
+                del _shared[self.use]
+        if last:
+            _close(self._stack, self.use)
+
+    def expire(self) -> None:
+        """The next worker that asks logs in anew; those at work with this one keep it until they are done."""
+        with _shared_lock:
+            self.stale = True
+            if _shared.get(self.use) is self:
+                del _shared[self.use]
 
 
 _shared: dict[SessionUse, _Shared] = {}
-_shared_lock = threading.Lock()
+_shared_lock = threading.RLock()  # held while one worker logs in and the others wait
 
 
-def _shared_of(use: SessionUse) -> _Shared:
+def _join(use: SessionUse) -> _Shared:
     with _shared_lock:
-        return _shared.setdefault(use, _Shared(use))
+        shared = _shared.get(use)
+        if shared is None:
+            shared = _shared[use] = _Shared(use)
+        shared.holders += 1
+        return shared
 
 
 class ThreadSessions:
@@ -114,49 +131,85 @@ class ThreadSessions:
     def session(self, call: Any) -> Iterator[Any]:
         """Give the session for one attempt; opens it if it is not open."""
         use = self._use
-        kept = self._worker.kept
-        if use in kept:
-            yield kept[use][0]
+        held: _Held | None = self._worker.kept.get(use)
+        if held is not None and held.stale():
+            held.close()
+            held = None
+        if held is not None:
+            yield held.value
             return
         call.began = OPENING
         try:
-            if use.spec.scope == "attempt":
-                value, stack = _enter(use)
-            else:
-                stack = None
-                value = self._open()
+            held = self._open()
         finally:
             call.began = time.monotonic()
         try:
-            yield value
+            yield held.value
         finally:
-            if stack is not None:
-                _close(stack, use)
+            if use.spec.scope == "attempt":
+                held.close()
 
     def renew(self) -> None:
-        """Close the session, so that the next attempt opens a new one."""
-        held = self._worker.kept.get(self._use)
+        """The login is no longer valid: the next attempt opens a new one."""
+        held: _Held | None = self._worker.kept.get(self._use)
         if held is not None:
-            held[1]()
+            held.expire()
+            held.close()
 
-    def _open(self) -> Any:
+    def _open(self) -> _Held:
         use, worker = self._use, self._worker
         if use.spec.scope == "process":
-            shared = _shared_of(use)
-            value, close = shared.join(), shared.leave
+            shared = _join(use)
+            held = _Held(shared.value, shared.leave, shared.expire, lambda: shared.stale)
         else:
             value, stack = _enter(use)
+            held = _Held(value, lambda: _close(stack, use))
+        if use.spec.scope == "attempt":
+            return held
 
-            def close() -> None:
-                _close(stack, use)
+        def leave() -> None:
+            if worker.kept.get(use) is held:
+                del worker.kept[use]
 
-        def forget() -> None:
-            if worker.kept.pop(use, None) is not None:
-                close()
+        held.on_close(leave)
+        worker.kept[use] = held
+        worker.callback(held.close)
+        return held
 
-        worker.kept[use] = (value, forget)
-        worker.callback(forget)
-        return value
+
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> None: ...
+
+
+class _Held:
+    """A session as one worker holds it; ``close`` acts once."""
+
+    __slots__ = ("_close", "_left", "expire", "stale", "value")
+
+    def __init__(
+        self,
+        value: Any,
+        close: Callable[[], None],
+        expire: Callable[[], None] = _nothing,
+        stale: Callable[[], bool] = _never,
+    ) -> None:
+        self.value = value
+        self.expire = expire
+        self.stale = stale
+        self._close: Callable[[], None] | None = close
+        self._left: Callable[[], None] = _nothing
+
+    def on_close(self, left: Callable[[], None]) -> None:
+        self._left = left
+
+    def close(self) -> None:
+        close, self._close = self._close, None
+        if close is not None:
+            self._left()
+            close()
 
 
 def _enter(use: SessionUse) -> tuple[Any, ExitStack]:
@@ -187,48 +240,53 @@ def _failed(use: SessionUse, error: Exception) -> SessionFailed:
     return SessionFailed(f"session {use.spec.name!r} could not be opened: {type(error).__name__}: {error}")
 
 
-class LoopSessions:
-    """The sessions of one event loop, shared by its attempts.
+class Login:
+    """A session of a loop, opened; counted, so that it is not closed under an attempt that still uses it."""
 
-    Each is opened and closed by one task of its own: cancel scopes and context variables must not be entered
-    in one task and left in another.
-    """
+    __slots__ = ("_leave", "ready", "stale", "task", "users", "value")
 
-    def __init__(self) -> None:
-        self._open: dict[SessionUse, asyncio.Future[Any]] = {}
-        self._keepers: dict[SessionUse, tuple[asyncio.Task[None], asyncio.Event]] = {}
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self.value: Any = None
+        self.users = 0
+        self.stale = False
+        self._leave = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
 
-    async def get(self, use: SessionUse) -> Any:
-        """Give the session; whoever asks first opens it while the others wait."""
-        ready = self._open.get(use)
-        if ready is None:
-            ready = self._open[use] = asyncio.get_running_loop().create_future()
-            leave = asyncio.Event()
-            task = asyncio.create_task(self._keep(use, ready, leave))
-            self._keepers[use] = (task, leave)
-        # An attempt that is cancelled while it waits must not cancel the opening for the others.
-        return await asyncio.shield(ready)
+    def leave(self) -> None:
+        self.users -= 1
+        if self.stale and self.users == 0:
+            self._leave.set()
 
-    async def _keep(self, use: SessionUse, ready: asyncio.Future[Any], leave: asyncio.Event) -> None:
+    def end(self) -> None:
+        """Close it once nobody uses it."""
+        self.stale = True
+        if self.users == 0:
+            self._leave.set()
+
+    def end_now(self) -> None:
+        self._leave.set()
+
+    async def keep(self, use: SessionUse) -> None:
+        """Open, wait, close; all in one task of its own."""
         try:
             manager = use.make(asynchronous=True)
             asynchronous = hasattr(manager, "__aenter__")
-            value = await manager.__aenter__() if asynchronous else manager.__enter__()
+            self.value = await manager.__aenter__() if asynchronous else manager.__enter__()
         except BaseException as error:
-            self._open.pop(use, None)
-            self._keepers.pop(use, None)
             if not isinstance(error, Exception):
-                ready.cancel()
+                self.ready.cancel()
                 raise
             failed = _failed(use, error)
             failed.__cause__ = error
-            ready.set_exception(failed)
-            ready.exception()  # nobody may be waiting any more
+            self.ready.set_exception(failed)
+            self.ready.exception()  # nobody may be waiting any more
             return
         counts.opened += 1
-        ready.set_result(value)
+        if not self.ready.done():
+            self.ready.set_result(None)
         try:
-            await leave.wait()
+            await self._leave.wait()
         finally:
             counts.closed += 1
             try:
@@ -239,21 +297,49 @@ class LoopSessions:
             except Exception as error:
                 _log.warning("session %r did not close cleanly: %r", use.spec.name, error)
 
-    async def renew(self, use: SessionUse) -> None:
-        """Close the session, so that the next attempt opens a new one."""
-        self._open.pop(use, None)
-        keeper = self._keepers.pop(use, None)
-        if keeper is not None:
-            keeper[1].set()
-            await asyncio.wait([keeper[0]])
+
+class LoopSessions:
+    """The sessions of one event loop, shared by its attempts.
+
+    Each is opened and closed by one task of its own: cancel scopes and context variables must not be entered
+    in one task and left in another.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[SessionUse, Login] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def get(self, use: SessionUse) -> Login:
+        """Give the session; whoever asks first opens it while the others wait. Give it back by ``leave``."""
+        login = self._open.get(use)
+        if login is None:
+            login = self._open[use] = Login(asyncio.get_running_loop())
+            login.task = asyncio.create_task(login.keep(use))
+            self._tasks.add(login.task)
+            login.task.add_done_callback(self._tasks.discard)
+        try:
+            # An attempt that is cancelled while it waits must not cancel the opening for the others.
+            await asyncio.shield(login.ready)
+        except SessionFailed:
+            if self._open.get(use) is login:
+                del self._open[use]
+            raise
+        login.users += 1
+        return login
+
+    def renew(self, use: SessionUse, login: Login) -> None:
+        """A login is no longer valid: the next attempt opens another; told twice, it is one new login."""
+        if self._open.get(use) is login:
+            del self._open[use]
+        login.end()
 
     async def close(self) -> None:
         """Close every session, each in the task that opened it."""
-        tasks = []
-        for task, leave in self._keepers.values():
-            leave.set()
-            tasks.append(task)
-        self._keepers.clear()
+        for login in self._open.values():
+            login.end_now()
+            if not login.ready.done() and login.task is not None:
+                login.task.cancel()  # nobody waits for this opening any more
         self._open.clear()
-        if tasks:
-            await asyncio.wait(tasks)
+        if self._tasks:
+            # A logout that hangs is not waited for.
+            await asyncio.wait(self._tasks, timeout=_LEAVE_S)

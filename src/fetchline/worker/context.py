@@ -1,0 +1,81 @@
+"""What a fetch function can ask about the attempt it is making."""
+
+from __future__ import annotations
+
+import logging
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = ["Attempt", "Call", "Cell", "attempt", "current"]
+
+
+class Call(Protocol):
+    """What the worker is told of the item in hand; the schedule's slot is one."""
+
+    index: int
+    item: Any
+    began: float
+
+    @property
+    def troubles(self) -> Any: ...
+
+    @property
+    def number(self) -> int: ...
+
+
+class Cell:
+    """Where ``attempt()`` looks: one for each worker, in its context, pointed at the item in hand."""
+
+    __slots__ = ("call", "program")
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+        self.call: Any = None
+
+
+current: ContextVar[Cell | None] = ContextVar("fetchline_attempt", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The attempt in hand, as the fetch function sees it.
+
+    Attributes:
+        key: the item's key; empty in a direct call.
+        number: 1 for the first attempt of the item.
+        memo: what the last ``NotReady(memo=...)`` of this item left, else None.
+        deadline: the time on ``time.monotonic``'s clock at which the attempt is given up, or None.
+        logger: a logger that names the key.
+    """
+
+    key: str = ""
+    number: int = 1
+    memo: Any = None
+    deadline: float | None = None
+    logger: logging.LoggerAdapter[logging.Logger] = field(
+        default_factory=lambda: logging.LoggerAdapter(logging.getLogger("fetchline.attempt"), {})
+    )
+
+
+def attempt() -> Attempt:
+    """Tell a fetch function about the attempt it is making.
+
+    >>> attempt().number
+    1
+    """
+    cell = current.get()
+    if cell is None or cell.call is None:
+        return Attempt()
+    call, program = cell.call, cell.program
+    key = program.key_of(call.item)
+    troubles = call.troubles
+    return Attempt(
+        key=key,
+        number=call.number,
+        memo=None if troubles is None else troubles.memo,
+        deadline=None if program.timeout is None else call.began + program.timeout,
+        logger=logging.LoggerAdapter(
+            logging.getLogger("fetchline.attempt"), {"key": key, "number": call.number}
+        ),
+    )
