@@ -84,7 +84,7 @@ def test_an_unknown_plugin_is_refused_before_anything_starts() -> None:
 def test_an_unknown_option_names_the_near_one() -> None:
     with pytest.raises(TypeError, match="no option 'wokers'; did you mean 'workers'"):
         fl.run(never, [1], wokers=3)
-    with pytest.raises(TypeError, match=r"policies change by fetcher\.replace"):
+    with pytest.raises(TypeError, match=r"a fetcher's policy.*fetcher\.replace"):
         fl.run(never, [1], timeout=3)
     with pytest.raises(TypeError, match="no policy 'retries'; it has retry"):
         fl.fetcher(retries=3)
@@ -341,7 +341,7 @@ def none_at_all() -> None:
         (two, ["AAPL"], {"perid": "Q1"}, "cannot take 'AAPL'"),
         (two, [fl.Args("AAPL", perid="Q1")], {}, "cannot take Args"),
         (two, [("AAPL", "Q1")], {}, r"fetchline\.Args\(\.\.\.\) stands for several"),
-        (two, [fl.Args("A", "Q1", True)], {}, "too many positional arguments"),
+        (two, [fl.Args("A", "Q1", "raw")], {}, "too many positional arguments"),
         (two, fl.grid(symbol=["A"], year=[1]), {}, "year"),
         (none_at_all, [1], {}, "too many positional arguments"),
     ],

@@ -94,7 +94,9 @@ def test_a_policy_given_to_run_is_refused_in_whole_sentences() -> None:
         except TypeError as error:
             print(error)
     """
-    assert printed(code).endswith("registry. A fetcher's policies change by fetcher.replace(...).")
+    assert printed(code) == (
+        "timeout is a fetcher's policy, not an option of a run: write fetcher.replace(timeout=...)"
+    )
 
 
 def test_a_near_miss_of_a_policy_is_not_taken_for_an_option() -> None:

@@ -13,6 +13,8 @@ import fetchline as fl
 
 EARLY_S = 0.03
 """A start is noted by the worker a moment after it was granted, and not always the same moment."""
+LOADING_S = 0.05
+"""A process loads the function before its first attempt of a run: that one is noted later still."""
 
 
 @pytest.fixture(params=LANES)
@@ -33,13 +35,17 @@ def lane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             yield replace(cold, executor=pool)
 
 
+def early(lane: Lane) -> float:
+    return EARLY_S + LOADING_S * lane.far
+
+
 def starts(log: Log) -> list[float]:
     return sorted(when for _, when in log.lines())
 
 
-def never_more_than(times: list[float], count: int, period: float) -> bool:
+def never_more_than(times: list[float], count: int, period: float, early_s: float) -> bool:
     return all(
-        later - earlier >= period - EARLY_S for earlier, later in zip(times, times[count:], strict=False)
+        later - earlier >= period - early_s for earlier, later in zip(times, times[count:], strict=False)
     )
 
 
@@ -51,10 +57,10 @@ def test_pace_is_global_over_all_workers(lane: Lane, log: Log) -> None:
     assert lane.run(lane.fetcher(paced, pace="20/s"), range(9)).values == list(range(9))
     times = starts(log)
     assert len(times) == 9
-    assert times[-1] - times[0] >= 8 / 20 - EARLY_S
+    assert times[-1] - times[0] >= 8 / 20 - early(lane)
     assert times[-1] - times[0] < 3
     # One start of catch-up is allowed, so two in one interval, never three.
-    assert never_more_than(times, 2, 1 / 20)
+    assert never_more_than(times, 2, 1 / 20, early(lane))
 
 
 def test_pace_is_global_with_retries_counted(lane: Lane, log: Log) -> None:
@@ -68,7 +74,7 @@ def test_pace_is_global_with_retries_counted(lane: Lane, log: Log) -> None:
     assert lane.run(fetcher, range(5)).values == list(range(5))
     times = starts(log)
     assert len(times) == 10
-    assert times[-1] - times[0] >= 9 / 20 - EARLY_S
+    assert times[-1] - times[0] >= 9 / 20 - early(lane)
 
 
 def test_pace_is_global_over_a_longer_window_too(lane: Lane, log: Log) -> None:
@@ -79,8 +85,8 @@ def test_pace_is_global_over_a_longer_window_too(lane: Lane, log: Log) -> None:
     batch = lane.run(lane.fetcher(paced, pace="100/s, 4/0.5s"), range(9))
     assert batch.values == list(range(9))
     times = starts(log)
-    assert never_more_than(times, 4, 0.5)
-    assert times[-1] - times[0] >= 1.0 - EARLY_S
+    assert never_more_than(times, 4, 0.5, early(lane))
+    assert times[-1] - times[0] >= 1.0 - early(lane)
 
 
 def test_pace_is_global_over_streams_and_jobs(lane: Lane, log: Log) -> None:
@@ -93,7 +99,7 @@ def test_pace_is_global_over_streams_and_jobs(lane: Lane, log: Log) -> None:
     assert lane.submit(fetcher, range(6)).result(timeout=10).values == list(range(6))
     times = starts(log)
     for part in (times[:6], times[6:]):
-        assert part[-1] - part[0] >= 5 / 50 - EARLY_S
+        assert part[-1] - part[0] >= 5 / 50 - early(lane)
 
 
 def test_pace_is_global_over_direct_calls_of_one_fetcher(log: Log) -> None:

@@ -244,6 +244,10 @@ class Schedule:
         if slot.token != token:
             return False
         troubles = self._end_attempt(slot, error, verdict, now, units)
+        if self.stopping is not None and verdict.code == "cancelled":
+            # The driver ended it: it failed of the stop, not of itself.
+            self._cancel(slot)
+            return True
         match verdict.kind:
             case "retry":
                 troubles.charged += 1
