@@ -21,8 +21,6 @@ def echo(n: Any) -> Any:
     return n
 
 
-
-
 def never(n: Any, **options: Any) -> Any:
     raise AssertionError("nothing was to start")
 
@@ -48,6 +46,17 @@ def test_an_unknown_fetcher_of_an_empty_registry_says_that_there_is_none() -> No
         fl.run("ohlcv", ["AAPL"], registry=fl.Registry())
 
 
+def test_an_empty_registry_that_was_given_is_asked_instead_of_the_default_one() -> None:
+    from fetchline.registry import default
+
+    fl.fetcher("bad.in_default")(echo)
+    try:
+        with pytest.raises(fl.UnknownName):
+            fl.run("bad.in_default", [1], registry=fl.Registry(), progress=None)
+    finally:
+        default.unregister("bad.in_default")
+
+
 @pytest.mark.parametrize(
     ("executor", "said"),
     [
@@ -67,7 +76,7 @@ def test_an_unknown_executor_names_the_near_ones_and_what_to_install(executor: s
 
 
 def test_an_unknown_session_names_what_to_install() -> None:
-    with pytest.raises(fl.UnknownName, match="no session is named 'wats'.*pip install fetchline-wats"):
+    with pytest.raises(fl.UnknownName, match=r"no session is named 'wats'.*pip install fetchline-wats"):
         fl.run(fl.Fetcher.of(never, session="wats"), [1])
 
 
@@ -98,7 +107,14 @@ def test_an_unknown_option_names_the_near_one() -> None:
 @pytest.mark.parametrize("name", ["workers", "max_workers", "concurrency", "window"])
 @pytest.mark.parametrize(
     ("value", "error"),
-    [(0, ValueError), (-1, ValueError), (True, TypeError), (False, TypeError), (2.5, TypeError), ("3", TypeError)],
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        (True, TypeError),
+        (False, TypeError),
+        (2.5, TypeError),
+        ("3", TypeError),
+    ],
 )
 def test_a_count_is_a_whole_number_of_at_least_one(name: str, value: Any, error: type[Exception]) -> None:
     for call in (fl.run, fl.stream, fl.submit):
@@ -304,7 +320,9 @@ def test_an_async_generator_is_refused_where_there_is_no_loop_for_it() -> None:
 
 
 @pytest.mark.parametrize("executor", ["serial", "thread", "process", "asyncio"])
-@pytest.mark.parametrize("items", [[], (), range(0), iter(()), {}.keys()], ids=["list", "tuple", "range", "iterator", "keys"])
+@pytest.mark.parametrize(
+    "items", [[], (), range(0), iter(()), {}.keys()], ids=["list", "tuple", "range", "iterator", "keys"]
+)
 def test_an_empty_batch_is_empty_and_complete(executor: str, items: Any) -> None:
     async def echo_async(n: int) -> int:
         return n
@@ -438,7 +456,9 @@ def test_a_session_that_cannot_be_opened_raises_from_a_direct_call() -> None:
     assert isinstance(caught.value.__cause__, PermissionError)
 
 
-def test_a_session_that_fails_to_close_is_logged_and_costs_no_result(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_session_that_fails_to_close_is_logged_and_costs_no_result(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Sticky:
         def __enter__(self) -> int:
             return 1
@@ -485,17 +505,18 @@ class NotFromNext:
     [(AtStart, 0), (NotFromNext, 0), (midway, 5), (at_end, 5)],
     ids=["start", "first", "midway", "end"],
 )
-def test_an_input_that_raises_is_input_failed_with_what_was_done(items: Any, taken: int, executor: str) -> None:
+def test_an_input_that_raises_is_input_failed_with_what_was_done(
+    items: Any, taken: int, executor: str
+) -> None:
     for call in (fl.run, lambda *args, **options: fl.submit(*args, **options).result(timeout=20)):
         with pytest.raises(fl.InputFailed, match=f"after {taken} of them") as caught:
             call(echo, items(), executor=executor, progress=None)
         assert isinstance(caught.value.__cause__, OSError)
         assert caught.value.batch.values == list(range(taken))
         assert not caught.value.batch.complete
-    got = []
+    got: list[int] = []
     with pytest.raises(fl.InputFailed):
-        for result in fl.stream(echo, items(), executor=executor):
-            got.append(result.value)
+        got.extend(result.value for result in fl.stream(echo, items(), executor=executor))
     assert got == list(range(taken))
 
 
@@ -575,7 +596,16 @@ def test_a_plan_lists_what_does_not_fit_instead_of_raising() -> None:
 # -- names of the package ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", ["fl.stream(abs, [1])", "fl.fetcher", "fl.plan(abs, [1])", "fl.submit(abs, [1]).result()", "fl.Fetcher.of(abs).run([1], progress=None)"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "fl.stream(abs, [1])",
+        "fl.fetcher",
+        "fl.plan(abs, [1])",
+        "fl.submit(abs, [1]).result()",
+        "fl.Fetcher.of(abs).run([1], progress=None)",
+    ],
+)
 def test_names_are_what_they_say_whatever_was_used_first(first: str) -> None:
     """A submodule of the same name must not take a function's place."""
     code = (

@@ -146,7 +146,9 @@ class Collector:
     @property
     def tick(self) -> Callable[[], None] | None:
         """What the host calls a few times a second; None where nobody looks."""
-        return None if self._display is None and not self._run.feeder else self._tick
+        looked_at = self._display is not None or self._run.feeder
+        told = self._on_progress is not None or self._observers is not None
+        return self._tick if looked_at or told else None
 
     def _tick(self) -> None:
         now = time.monotonic()

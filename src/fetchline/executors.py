@@ -49,6 +49,8 @@ class Crew:
     owned: bool
     workers: int
     concurrency: int
+    width: int = 1
+    """Attempts at once on each worker: more than 1 for coroutines in processes."""
 
     @property
     def name(self) -> str:
@@ -115,29 +117,31 @@ def choose(
     if spec.runs_coroutines and not spec.needs_pickling and not asynchronous:
         # A plain function would block the loop: threads carry it, as many as there would be coroutines.
         spec, pool = catalog().executor("thread"), None
-    width = getattr(pool, "max_workers", None) or getattr(pool, "_max_workers", None)
-    if pool is not None and workers is not None and width and workers > width:
-        raise ValueError(f"workers={workers}, but the executor that was given has {width}")
+    size = getattr(pool, "max_workers", None) or getattr(pool, "_max_workers", None)
+    if pool is not None and workers is not None and size and workers > size:
+        raise ValueError(f"workers={workers}, but the executor that was given has {size}")
     if spec.name == "serial" and ((workers or 1) > 1 or (concurrency or 1) > 1):
         raise ValueError('the serial executor makes one attempt at a time; use executor="thread" for more')
     coroutines = asynchronous and spec.runs_coroutines
     if coroutines and not spec.needs_pickling:
-        concurrency = concurrency or workers or width or DEFAULT_CONCURRENCY
+        concurrency = concurrency or workers or size or DEFAULT_CONCURRENCY
         workers = concurrency
     else:
         workers = (
             workers
-            or width
+            or size
             or (concurrency if concurrency and not spec.isolates_crashes else None)
             or _default_workers(spec)
         )
-        if concurrency is not None and concurrency > workers:
+        wide = asynchronous and spec.name == "process"
+        if concurrency is not None and concurrency > workers and not wide:
             raise ValueError(
                 f"concurrency={concurrency} attempts cannot be in flight on workers={workers} of {spec.name!r}: "
                 "each makes one at a time; raise workers"
             )
         concurrency = concurrency or workers
         workers = min(workers, concurrency)
+    width = -(-concurrency // workers)
     if session is not None and not spec.isolates_crashes:
         shared = session.scope == "process"
         if shared and not session.thread_safe and workers > 1 and not coroutines:
@@ -151,7 +155,7 @@ def choose(
     owned = pool is None
     if owned and not (coroutines and on_loop):
         pool = None if spec.name == "serial" else (lambda: _start(spec, workers, options))
-    return Crew(spec, pool, owned, workers, concurrency)
+    return Crew(spec, pool, owned, workers, concurrency, width)
 
 
 def _start(spec: ExecutorSpec, workers: int, options: dict[str, Any]) -> Any:

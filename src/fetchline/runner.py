@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -40,6 +41,7 @@ __all__ = ["arun", "astream", "find", "run", "session_use", "stream", "submit"]
 
 T = TypeVar("T")
 _log = logging.getLogger("fetchline")
+_LEAVE_S = 5.0
 _WHOLE = (list, tuple, range, Grid)
 
 
@@ -175,7 +177,7 @@ def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
         raise TypeError(
             f"{fetcher.name!r} is not async, but session {session.name!r} is for async functions only"
         )
-    return SessionUse(session, options, parameter)
+    return SessionUse.of(session, options, parameter)
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -261,9 +263,11 @@ class _Run:
             self.schedule,
             self.program,
             context=copy_context(),
-            max_abandoned=2 * self.crew.workers,
+            width=self.crew.width,
+            max_abandoned=2 * self.crew.concurrency,
             trace=self.collector.wants_attempts,
         )
+        self._pusher: threading.Thread | None = None
         self.intake: Intake | None = None
         if self.whole is None:
             # A batch keeps its keys anyway; a stream must not grow.
@@ -273,7 +277,7 @@ class _Run:
     def _timed_by_schedule(self) -> bool:
         """A lane times its process itself: it alone knows which item of a chunk has begun; and an attempt in
         the host's own thread cannot be given up."""
-        return self.crew.name not in ("serial", "process")
+        return self.crew.width > 1 or self.crew.name not in ("serial", "process")
 
     def _take_whole(self, items: Any) -> Sequence[Any] | None:
         """Check an input that is at hand, before anything starts."""
@@ -346,9 +350,8 @@ class _Run:
             yield
         finally:
             self.source.close()
-            if pool is not None and crew.owned:
-                # Workers close their sessions on leaving; only stuck ones are not waited for.
-                pool.shutdown(wait=self.source.abandoned == 0)
+            if pool is not None:
+                self._leave(pool)
             self.collector.finish()
 
     def _set_to_work(self, pool: Any, crew: Crew) -> None:
@@ -360,13 +363,22 @@ class _Run:
         else:
             from fetchline.drive.push import push
 
-            push(
+            self._pusher = push(
                 self.source,
                 pool,
                 crew.concurrency,
                 run_id=self.info.id,
                 pickled=crew.spec.needs_pickling,
             )
+
+    def _leave(self, pool: Any) -> None:
+        """Wait for the workers, which close their sessions on leaving; not for those that were given up."""
+        wait = not self.source.gave_up
+        if self._pusher is not None:
+            self._pusher.join(_LEAVE_S if wait else 0.1)
+        if self.crew.owned:
+            # Our own pools have let go of what is stuck; a stranger's would wait for it.
+            pool.shutdown(wait=wait and (isinstance(pool, PullExecutor) or self.source.abandoned == 0))
 
     # -- on the caller's loop -------------------------------------------------------------------------------
 
@@ -418,8 +430,8 @@ class _Run:
             if worker.tasks:
                 await asyncio.wait(worker.tasks, timeout=1.0)
             await worker.aclose()
-            if pool is not None and self.crew.owned:
-                await asyncio.to_thread(pool.shutdown, wait=self.source.abandoned == 0)
+            if pool is not None:
+                await asyncio.to_thread(self._leave, pool)
             self.collector.finish()
 
     # -- the end --------------------------------------------------------------------------------------------

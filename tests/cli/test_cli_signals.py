@@ -14,11 +14,15 @@ import polars as pl
 import pytest
 from conftest import environment
 
+import fetchline
+from fetchline.builtin.thread import ThreadPool
+from fetchline.interfaces import Source
+
 
 def interrupt(app: str, folder: Path, executor: str, number: signal.Signals, *, ignored: bool = False) -> int:
-    """Run until the third item is begun, send the signal, and give the exit code."""
+    """Run until the third item is begun and the others are kept, send the signal, and give the exit code."""
     arguments = ["shop.stuck", *map(str, range(5)), "--executor", executor]
-    arguments += ["-j", "1", "--no-progress", "--out", "o.csv", "--failures", "f.csv"]
+    arguments += ["-j", "1", "--out", "o.csv", "--failures", "f.csv"]
     line = shlex.join([sys.executable, "-m", "fetchline.cli", "--app", app, "run", *arguments])
     trap = "trap '' INT; " if ignored else ""
     with subprocess.Popen(
@@ -26,13 +30,15 @@ def interrupt(app: str, folder: Path, executor: str, number: signal.Signals, *, 
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=environment(),
+        env=environment(FETCHLINE_PROGRESS="jsonl"),
         start_new_session=True,
     ) as process:
         assert process.stderr is not None
-        for said in process.stderr:
-            if said == "begun\n":
-                break
+        awaited = {"begun"} if executor == "serial" else {"begun", '"done": 2'}
+        while awaited:
+            said = process.stderr.readline()
+            assert said, "the command ended by itself"
+            awaited = {each for each in awaited if each not in said}
         began = time.monotonic()
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does
@@ -59,6 +65,20 @@ def test_a_stopped_run_writes_what_was_finished(
 def test_sigterm_reaches_a_background_job_whose_shell_ignores_ctrl_c(app: str, tmp_path: Path) -> None:
     assert interrupt(app, tmp_path, "thread", signal.SIGTERM, ignored=True) == 143
     assert pl.read_csv(tmp_path / "o.csv")["n"].to_list() == [0, 1]
+
+
+def test_ctrl_c_while_workers_are_being_started_keeps_the_batch() -> None:
+    """Not of the command line alone: a run that is stopped this early is an interrupted batch, too."""
+
+    class Pool(ThreadPool):
+        def work(self, source: Source, workers: int) -> None:
+            super().work(source, workers)
+            signal.raise_signal(signal.SIGINT)
+
+    with Pool(2) as pool, pytest.raises(KeyboardInterrupt) as caught:
+        fetchline.run(abs, [-1, -2], executor=pool, progress=None)
+    assert isinstance(caught.value, fetchline.BatchInterrupted)
+    assert len(caught.value.batch) == 2
 
 
 def test_handlers_are_put_back() -> None:

@@ -265,9 +265,11 @@ def price(symbol: str) -> dict:
         raise KeyError(symbol)
     return {"symbol": [symbol], "price": [float(len(symbol))]}
 """,
-    "threads = fl.run('notebook.price', ['A', 'BB', 'XXXX', 'CCC'], workers=2)\nprint('threads', threads.n_succeeded, threads.n_failed)",
+    "threads = fl.run('notebook.price', ['A', 'BB', 'XXXX', 'CCC'], workers=2)\n"
+    "print('threads', threads.n_succeeded, threads.n_failed)",
     "loop = fl.run('notebook.aprice', ['A', 'BB', 'CCC'])\nprint('loop', loop.frame()['price'].sum())",
-    "far = fl.run(price, ['A', 'BB', 'CCC'], executor='process', workers=2)\nprint('far', far.frame()['price'].sum())",
+    "far = fl.run(price, ['A', 'BB', 'CCC'], executor='process', workers=2)\n"
+    "print('far', far.frame()['price'].sum())",
     "own = await fl.arun('notebook.aprice', ['A', 'BB'])\nprint('own', own.n_succeeded)",
     "threads",
     "print('pids', len(set(fl.run(lambda n: os.getpid(), range(4), executor='process', workers=1).values)))",
@@ -296,7 +298,10 @@ def test_anything_pickles_from_a_notebook_with_a_real_kernel(
         )
         client.execute()
     printed = "".join(
-        output.get("text", "") for cell in book.cells for output in cell.outputs if output.get("name") == "stdout"
+        output.get("text", "")
+        for cell in book.cells
+        for output in cell.outputs
+        if output.get("name") == "stdout"
     )
     assert "threads 3 1" in printed
     assert "loop 6.0" in printed

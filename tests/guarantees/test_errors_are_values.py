@@ -121,8 +121,7 @@ def test_errors_are_values_in_streams_until_asked_to_raise(lane: Lane) -> None:
     assert [r.is_success for r in lane.stream(fourth, range(6))] == [True] * 4 + [False, True]
     got = []
     with pytest.raises(fl.BatchFailed, match="four") as caught:
-        for result in lane.stream(fourth, iter(range(10_000)), on_error="raise", window=16):
-            got.append(result)
+        got.extend(lane.stream(fourth, iter(range(10_000)), on_error="raise", window=16))
     assert [r.value for r in got[:4]] == [0, 1, 2, 3]
     assert caught.value.failure is not None
     assert caught.value.failure.index == 4

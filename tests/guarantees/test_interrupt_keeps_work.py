@@ -358,12 +358,11 @@ def test_interrupt_keeps_work_silently_even_while_workers_are_starting(script: C
 
 def test_interrupt_keeps_work_with_a_handler_only_while_the_main_thread_waits() -> None:
     before = signal.getsignal(signal.SIGINT)
-    seen = []
+    seen: list[Any] = []
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        for _ in fl.stream(abs, iter(range(3))):
-            seen.append(signal.getsignal(signal.SIGINT))
+        seen.extend(signal.getsignal(signal.SIGINT) for _ in fl.stream(abs, iter(range(3))))
         assert set(seen) <= {signal.default_int_handler, before}
         fl.run(abs, [1], progress=None)
         assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, before)

@@ -110,9 +110,7 @@ def test_no_fork_server_that_has_run_polars_itself() -> None:
 
     def server(_: int) -> tuple[int, str]:
         parent = os.getppid()
-        names = [
-            (task / "comm").read_text().strip() for task in Path(f"/proc/{parent}/task").iterdir()
-        ]
+        names = [(task / "comm").read_text().strip() for task in Path(f"/proc/{parent}/task").iterdir()]
         return parent, " ".join(sorted(names))
 
     batch = fl.run(server, range(3), executor="process", workers=2, progress=None)

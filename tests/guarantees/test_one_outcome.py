@@ -96,10 +96,9 @@ def test_one_outcome_of_a_failing_iterator_is_input_failed_with_the_batch_so_far
 def test_one_outcome_of_each_item_before_a_stream_says_that_its_input_failed(
     lane: Lane, as_completed: bool
 ) -> None:
-    got = []
+    got: list[int] = []
     with pytest.raises(fl.InputFailed, match="after 40 of them"):
-        for result in lane.stream(lambda n: n, _broken(40), as_completed=as_completed):
-            got.append(result.value)
+        got.extend(r.value for r in lane.stream(lambda n: n, _broken(40), as_completed=as_completed))
     assert sorted(got) == list(range(40))
     assert as_completed or got == sorted(got)
 

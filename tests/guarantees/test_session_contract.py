@@ -210,9 +210,7 @@ def test_session_contract_that_expires_is_a_new_login_and_costs_no_retry(
             raise Expired
         return n
 
-    batch = lane.run(
-        lane.fetcher(expires, session=spec(log, scope, expired=(Expired,))), range(12)
-    )
+    batch = lane.run(lane.fetcher(expires, session=spec(log, scope, expired=(Expired,))), range(12))
     assert batch.values == list(range(12)), batch.failures
     assert batch[3].attempts == 2
     before, after = [line[2] for line in log.lines() if line[:2] == ["use", 3]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -66,9 +67,7 @@ def test_waiting_frees_the_slot_for_many_at_once(lane: Lane) -> None:
     assert 0.4 <= time.monotonic() - began < 3
 
 
-def test_waiting_frees_the_slot_and_a_cooldown_starts_nothing_until_it_is_over(
-    lane: Lane, log: Log
-) -> None:
+def test_waiting_frees_the_slot_and_a_cooldown_starts_nothing_until_it_is_over(lane: Lane, log: Log) -> None:
     def limited(n: int) -> int:
         log.note("call", n, time.monotonic())
         if n == 0 and fl.attempt().number == 1:
@@ -79,7 +78,7 @@ def test_waiting_frees_the_slot_and_a_cooldown_starts_nothing_until_it_is_over(
     assert batch.values == list(range(30))
     assert batch[0].attempts == 2
     times = sorted(when for _, _, when in log.lines())
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
     assert max(pauses) > 0.4
     assert sum(pause > 0.4 for pause in pauses) == 1
     assert batch.summary.cooled_s == pytest.approx(0.5, abs=0.2)

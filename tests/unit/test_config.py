@@ -91,7 +91,9 @@ def test_a_wrong_option_is_refused_before_anything_starts(
 def test_an_option_that_does_not_exist_names_the_near_one() -> None:
     with pytest.raises(TypeError, match="no option 'worker'; did you mean 'workers'"):
         fl.run(abs, [1], worker=3)
-    with pytest.raises(TypeError, match=r"policy, not an option of a run: write fetcher\.replace\(timeout=\.\.\.\)"):
+    with pytest.raises(
+        TypeError, match=r"policy, not an option of a run: write fetcher\.replace\(timeout=\.\.\.\)"
+    ):
         fl.run(abs, [1], timeout=3)
     with pytest.raises(TypeError, match="config must be a BatchConfig"):
         fl.run(abs, [1], config={"workers": 3})

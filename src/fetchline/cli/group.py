@@ -11,7 +11,6 @@ import click
 from fetchline.cli.common import Problem
 from fetchline.cli.plugged import plugin_command, plugin_commands
 from fetchline.cli.text import one_line
-from fetchline.errors import FetchlineError
 
 __all__ = ["Commands"]
 
@@ -68,10 +67,13 @@ class Commands(click.Group):
             code = _tell("interrupted", 130)
         except click.ClickException as error:
             code = _tell(_said(error), error.exit_code)
-        except FetchlineError as error:
-            code = _tell(str(error), 2)
         except Exception as error:
-            code = _tell(f"{type(error).__name__}: {error} (--log-level debug shows where)", 1)
+            from fetchline.errors import FetchlineError
+
+            if isinstance(error, FetchlineError):
+                code = _tell(str(error), 2)
+            else:
+                code = _tell(f"{type(error).__name__}: {error} (--log-level debug shows where)", 1)
         sys.exit(code)
 
 

@@ -75,6 +75,7 @@ class _Crew:
                     value = await make(slot)
                 except BaseException as error:  # a CancelledError may be the function's own
                     if source.left(hand):
+                        source.came_back()
                         raise
                     slot = source.failed(hand, slot, token, error)
                 else:

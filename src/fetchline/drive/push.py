@@ -16,74 +16,98 @@ from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.remote import FarCall, close_run, perform, perform_pickled
 from fetchline.worker.transport import dump, load, load_error
 
-__all__ = ["push"]
+__all__ = ["Pusher", "push"]
 
 _Answer = tuple[Hand, Slot, int, "Future[Any]"]
 
 
-def push(source: Source, executor: Any, concurrency: int, *, run_id: str, pickled: bool) -> None:
-    """Submit to ``executor`` from a thread of the run's own, until the run is over.
+def push(source: Source, executor: Any, concurrency: int, *, run_id: str, pickled: bool) -> threading.Thread:
+    """Submit to ``executor`` from a thread of the run's own, which ends after the run does.
 
     A timeout counts from the submission. An answer that comes after it is ignored, but the executor's place
     is taken until then.
     """
-    pusher = _Pusher(source, executor, run_id, pickled)
+    pusher = Pusher(source, executor, run_id, pickled=pickled)
     thread = threading.Thread(target=pusher.work, args=(concurrency,), name="fetchline-push", daemon=True)
     thread.start()
+    return thread
 
 
-class _Pusher:
-    def __init__(self, source: Source, executor: Any, run_id: str, pickled: bool) -> None:
+class Pusher:
+    """Submits attempts and takes their answers, on one thread.
+
+    Args:
+        lane: a process of ours behind ``executor``: its attempts can be cancelled, and when it dies with
+            several in flight nobody is charged before each of them has been tried alone.
+    """
+
+    def __init__(
+        self, source: Source, executor: Any, run_id: str, *, pickled: bool, lane: Any = None
+    ) -> None:
         self.source = source
         self.executor = executor
         self.run_id = run_id
         self.pickled = pickled
+        self.lane = lane
         self.gate = ThreadGate()
         self.answers: deque[_Answer] = deque()
+        self.idle: list[Hand] = []
+        self.busy: set[Hand] = set()
+        self.alone: tuple[Hand, Slot] | None = None
+        self.crowd = False  # the last of several that went down together must not be taken for a lone one
 
     def work(self, concurrency: int) -> None:
+        """Push until the run is over."""
         source = self.source
-        idle = [self._new_hand() for _ in range(concurrency)]
-        busy: set[Hand] = set()
+        self.idle = [self._new_hand() for _ in range(concurrency)]
         try:
             while True:
                 while self.answers:
-                    hand, slot, token, future = self.answers.popleft()
-                    busy.discard(hand)
-                    gone = source.left(hand)
-                    following = self._take(hand, slot, token, future)
-                    if following is not None:
-                        busy.add(hand)
-                        self._submit(hand, following)
-                    else:
-                        # The place of an attempt that timed out is free again now: a new hand takes it.
-                        idle.append(self._new_hand() if gone else hand)
-                over = False
-                while idle and not over:
-                    slot_next, over = source.ask(idle[-1])
-                    if slot_next is None:
-                        break
-                    hand = idle.pop()
-                    busy.add(hand)
-                    self._submit(hand, slot_next)
-                if over and all(source.left(hand) for hand in busy):
+                    self._take(*self.answers.popleft())
+                if self._start() and all(source.left(hand) for hand in self.busy):
                     return
                 self.gate.wait()
         except BaseException as bug:  # a pusher that dies silently would hang the run
             source.broke(bug)
         finally:
-            for hand in (*idle, *busy):
+            for hand in (*self.idle, *self.busy):
                 source.leave(hand)
             if not self.pickled:
                 close_run(self.run_id)
 
+    def _start(self) -> bool:
+        """Start what may be started; whether the run is over."""
+        while self.alone is not None or self.idle:
+            if self.alone is not None:
+                if self.busy:
+                    return False
+                hand, slot = self.alone
+                self.alone = None
+                self._submit(hand, slot)
+                return False
+            slot_next, over = self.source.ask(self.idle[-1])
+            if slot_next is None:
+                return over
+            self._go_on(self.idle.pop(), slot_next)
+        return False
+
+    def _go_on(self, hand: Hand, slot: Slot) -> None:
+        """Submit a slot, or keep it until it can be tried alone."""
+        if slot.index in self.source.suspects:
+            self.alone = (hand, slot)
+        else:
+            self._submit(hand, slot)
+
     def _new_hand(self) -> Hand:
-        hand = Hand(self.gate, replace=self.gate.ring)
+        hand = Hand(
+            self.gate, replace=self.gate.ring, interrupt=None if self.lane is None else self.lane.kill
+        )
         self.source.enter(hand)
         return hand
 
     def _submit(self, hand: Hand, slot: Slot) -> None:
         source, token = self.source, slot.token
+        self.busy.add(hand)
         troubles = slot.troubles
         first, memo = (0.0, None) if troubles is None else (troubles.first, troubles.memo)
         call = FarCall(slot.index, slot.item, slot.number, slot.charged, first, memo)
@@ -94,6 +118,9 @@ class _Pusher:
                 future = self.executor.submit(perform_pickled, self.run_id, source.blob(), payload)
             else:
                 future = self.executor.submit(perform, self.run_id, source.program, source.context, call)
+            if self.lane is not None:
+                sent, lane = future, self.lane
+                hand.replace = lambda: lane.cancel(sent)
         except Exception as error:
             # A pool that is broken or shut down, or something that does not pickle.
             future = Future()
@@ -104,7 +131,24 @@ class _Pusher:
         self.answers.append((hand, slot, token, future))
         self.gate.ring()
 
-    def _take(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
+    def _take(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> None:
+        self.busy.discard(hand)
+        gone = self.source.left(hand)
+        following = self._outcome(hand, slot, token, future)
+        if following is not None:
+            if self.alone is None:
+                self._go_on(hand, following)
+                return
+            self._give_back(following)
+        # The place of an attempt that timed out is free again now: a new hand takes it.
+        self.idle.append(self._new_hand() if gone else hand)
+
+    def _give_back(self, slot: Slot) -> None:
+        with self.source.lock:
+            self.source.schedule.give_back([slot])
+            self.source.wake_one()
+
+    def _outcome(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
         source = self.source
         try:
             answer = future.result()
@@ -129,6 +173,15 @@ class _Pusher:
 
     def _failed(self, hand: Hand, slot: Slot, token: int, error: BaseException) -> Slot | None:
         source = self.source
+        if self.lane is not None and isinstance(error, WorkerCrashed):
+            if slot.index not in source.suspects and (self.busy or self.crowd):
+                # Several were in flight: which of them did it is found out by trying each alone.
+                self.crowd = bool(self.busy)
+                source.suspects.add(slot.index)
+                if slot.token == token:
+                    self._give_back(slot)
+                return None
+            return source.failed(hand, slot, token, error, source.program.judge.crash())
         if _is_broken(error):
             crash = WorkerCrashed(f"the executor lost the worker: {type(error).__name__}: {error}")
             crash.__cause__ = error

@@ -56,6 +56,7 @@ class Source:
         schedule: the run's schedule; only touched under ``lock`` from here on.
         program: what the workers make attempts of.
         context: the caller's context variables; each worker runs in a copy.
+        width: attempts at once on each worker; more than 1 for coroutines in processes.
         max_abandoned: attempts that may be stuck past their timeout before the run is stopped.
     """
 
@@ -65,6 +66,7 @@ class Source:
         program: Program,
         *,
         context: Context | None = None,
+        width: int = 1,
         max_abandoned: int = 1 << 30,
         trace: bool = False,
     ) -> None:
@@ -75,9 +77,12 @@ class Source:
         self.inbox: deque[Any] = deque()
         self.attempts: deque[AttemptInfo] | None = deque() if trace else None
         self.abandoned = 0
+        self.gave_up = False
+        self.suspects: set[int] = set()
         self.bug: BaseException | None = None
         self.clock = time.monotonic
         self.gone = threading.Event()
+        self.width = width
         self._max_abandoned = max_abandoned
         self._hands: set[Hand] = set()
         self._parked: deque[Hand] = deque()
@@ -95,9 +100,14 @@ class Source:
     def serve(self, worker: Worker) -> None:
         """Take and make attempts on this thread until the run is over."""
         if isinstance(worker, RemoteWorker):
-            from fetchline.drive.lanes import serve_remote
+            if self.width > 1:
+                from fetchline.drive.wide import serve_wide
 
-            serve_remote(self, worker)
+                serve_wide(self, worker, self.width)
+            else:
+                from fetchline.drive.lanes import serve_remote
+
+                serve_remote(self, worker)
         elif self.context is not None:
             self.context.copy().run(self._serve, worker)
         else:
@@ -168,6 +178,11 @@ class Source:
             self._unpark(hand)
             if self.host is not None:
                 self.host.ring()
+
+    def came_back(self) -> None:
+        """An attempt that had been given up has ended after all."""
+        with self.lock:
+            self.abandoned -= 1
 
     def left(self, hand: Hand) -> bool:
         """Whether the hand has been given up: its attempt timed out, or the run did not wait for it."""
@@ -435,6 +450,7 @@ class Source:
                 if hand.slot is not None and self.schedule.give_up(hand.slot, hand.slot.token, now):
                     self._hands.discard(hand)
                     self.abandoned += 1
+                    self.gave_up = True
                     replace.append(hand.replace)
         for call in replace:
             call()

@@ -3,9 +3,9 @@
 The main thread makes the attempts; a listener thread reads the pipe, so that the end of the parent is noticed
 at once and what has not begun can be given back while an item runs.
 
-Frames to the child: ``I`` who the parent is; ``P`` a program; ``C`` a chunk of calls; ``F`` a plain function
-call; ``G`` give back what has not begun; ``X`` leave. Frames from it: ``R`` results of a chunk; ``F`` the
-outcome of a function call.
+Frames to the child: ``I`` who the parent is; ``P`` a program; ``C`` a chunk of calls; ``A`` one call of a
+coroutine function, ``K`` cancel it; ``F`` a plain function call; ``G`` give back what has not begun; ``X`` leave.
+Frames from it: ``R`` results of a chunk; ``U`` a chunk that did not load; ``A`` and ``F`` the outcome of a call.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from fetchline.errors import Unpicklable
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import Program, make_portable, open_sync
 from fetchline.worker.transport import Pipe, dump_error, dump_value, load
+from fetchline.worker.wide import Wide
 
 __all__ = ["CELL_SIZE", "Cell", "RemoteCall", "main"]
 
@@ -99,7 +100,7 @@ class RemoteCall:
         self._cell.begin(began)
 
 
-class _Child:
+class Child:
     def __init__(self, pipe: Pipe, cell: Cell) -> None:
         self.pipe = pipe
         self.cell = cell
@@ -115,6 +116,7 @@ class _Child:
         self.program: Program | None = None
         self.broken: BaseException | None = None
         self.make: Callable[[Any], Any] | None = None
+        self.wide: Wide | None = None
         self.parent = os.getppid()
 
     # -- the listener ---------------------------------------------------------------------------------------
@@ -131,11 +133,16 @@ class _Child:
                 if kind == b"G":
                     self.give_back(int(payload))
                 elif kind == b"X":
-                    self.tasks.put(None)
+                    self.put(None)
                 else:
-                    self.tasks.put((kind, payload))
+                    self.put((kind, payload))
         except (EOFError, OSError):
             os._exit(0)
+
+    def put(self, task: tuple[bytes, Any] | None) -> None:
+        self.tasks.put(task)
+        if self.wide is not None:
+            self.wide.ring()
 
     def give_back(self, chunk: int) -> None:
         """Send what is finished, and hand back what has not begun, if that chunk is still in hand."""
@@ -157,9 +164,19 @@ class _Child:
                     self.take_program(payload, worker, run)
                 elif kind == b"C":
                     self.make_chunk(payload)
+                elif kind == b"A":
+                    self.make_many(task, worker)
                 elif kind == b"F":
                     self.call(payload)
             run.close()
+
+    def make_many(self, first: tuple[bytes, Any], worker: Worker) -> None:
+        """Make coroutine attempts side by side, until something else is to be done."""
+        self.wide = Wide(self, worker)
+        try:
+            self.wide.run(first)
+        finally:
+            self.wide = None
 
     def take_program(self, payload: bytes, worker: Worker, run: ExitStack) -> None:
         self.broken = None
@@ -272,7 +289,7 @@ def main(fd: int, cell_fd: int) -> None:
     frame = pipe.receive()
     assert frame is not None and frame[0] == b"I"
     about = load(frame[1])
-    child = _Child(pipe, cell)
+    child = Child(pipe, cell)
     child.parent = about["pid"]
     sys.path[:] = about["path"]
     os.environ.clear()

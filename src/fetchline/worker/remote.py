@@ -13,7 +13,7 @@ from typing import Any
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import Program, make_portable, open_sync
 
-__all__ = ["FarCall", "close_run", "perform", "perform_pickled"]
+__all__ = ["FarCall", "close_run", "failure", "perform", "perform_pickled", "success"]
 
 
 class FarCall:
@@ -110,8 +110,15 @@ def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
     try:
         value = perform(run_id, program, None, call)
     except Exception as error:
-        verdict = program.verdict(error, call)
-        return dump_value((False, dump_error(make_portable(program, error)), verdict))
+        return failure(program, error, call)
+    return success(value)
+
+
+def success(value: Any) -> bytes:
+    """The outcome of an attempt that gave a value, pickled."""
+    from fetchline.errors import Unpicklable
+    from fetchline.worker.transport import dump_error, dump_value
+
     try:
         return dump_value((True, value, None))
     except Exception as error:
@@ -119,6 +126,14 @@ def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
             f"the value, a {type(value).__qualname__}, cannot be sent back: {type(error).__name__}: {error}"
         )
         return dump_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
+
+
+def failure(program: Program, error: BaseException, call: FarCall) -> bytes:
+    """The outcome of an attempt that failed, judged and pickled."""
+    from fetchline.worker.transport import dump_error, dump_value
+
+    verdict = program.verdict(error, call)
+    return dump_value((False, dump_error(make_portable(program, error)), verdict))
 
 
 _programs: dict[str, Program] = {}

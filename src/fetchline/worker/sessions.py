@@ -10,6 +10,8 @@ import asyncio
 import logging
 import threading
 import time
+import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -38,24 +40,40 @@ class Counts:
 counts = Counts()
 
 
+_tokens: deque[tuple[SessionSpec, Mapping[str, Any], str]] = deque(maxlen=256)
+_tokens_lock = threading.Lock()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionUse:
     """A session a fetcher asked for: its spec, options for the factory, and where it is injected.
 
     ``parameter`` is the name of the parameter whose default is ``fetchline.injected``; None is ambient.
+    ``token`` is its identity, the same for equal specs and options: a factory that travels by value would not
+    be equal to itself in a warm worker.
     """
 
     spec: SessionSpec
     options: Mapping[str, Any] = field(default_factory=dict)
     parameter: str | None = None
+    token: str = ""
+
+    @classmethod
+    def of(cls, spec: SessionSpec, options: Mapping[str, Any], parameter: str | None) -> SessionUse:
+        """Make a use; equal ones made before give their token."""
+        with _tokens_lock:
+            for known, held, token in _tokens:
+                if known == spec and held == options:
+                    return cls(spec, options, parameter, token)
+            token = uuid.uuid4().hex
+            _tokens.append((spec, dict(options), token))
+        return cls(spec, options, parameter, token)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, SessionUse):
-            return NotImplemented
-        return self.spec == other.spec and dict(self.options) == dict(other.options)
+        return self.token == other.token if isinstance(other, SessionUse) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((self.spec.name, tuple(sorted(self.options))))
+        return hash(self.token)
 
     def is_expired(self, error: BaseException) -> bool:
         """Whether the error says that the login is no longer valid; a predicate that raises has not said so."""
