@@ -235,10 +235,14 @@ import signal, sys, threading, time
 import fetchline as fl
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-release = threading.Event()
+arrived, release = threading.Event(), threading.Event()
+
+def ready():
+    arrived.wait(10)
+    print("at", flush=True)
 
 def waits(n):
-    print("at", flush=True)
+    arrived.set()
     release.wait(30)
     return n
 
@@ -249,6 +253,7 @@ match sys.argv[1]:
     case "job":
         job = fl.submit(waits, range(3))
         try:
+            ready()
             job.wait()
         except KeyboardInterrupt:
             print("back", job.status, flush=True)
@@ -257,6 +262,7 @@ match sys.argv[1]:
     case "result":
         job = fl.submit(waits, range(3))
         try:
+            ready()
             job.result()
         except KeyboardInterrupt:
             print("back", job.status, flush=True)
@@ -268,6 +274,7 @@ match sys.argv[1]:
             seen.append(number)
             release.set()
         signal.signal(signal.SIGINT, mine)
+        threading.Thread(target=ready).start()
         batch = fl.run(waits, range(3), progress=None)
         print("result", batch.values, seen, signal.getsignal(signal.SIGINT) is mine, flush=True)
     case "consumer":
@@ -290,14 +297,18 @@ match sys.argv[1]:
             print("result", type(error).__name__, error.batch.values, flush=True)
     case "other thread":
         out = []
-        thread = threading.Thread(target=lambda: out.append(fl.run(waits, range(3), progress=None).values))
-        thread.start()
+        ended = threading.Event()  # an interrupted join() cannot be relied on to join again
+        def work():
+            out.append(fl.run(waits, range(3), progress=None).values)
+            ended.set()
+        threading.Thread(target=work).start()
         try:
-            thread.join()
+            ready()
+            ended.wait()
         except KeyboardInterrupt:
             print("back", flush=True)
         release.set()
-        thread.join()
+        ended.wait(10)
         print("result", out[0], flush=True)
 """
 

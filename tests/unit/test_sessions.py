@@ -639,7 +639,7 @@ def test_an_expired_login_is_renewed_and_the_item_is_not_charged(kind: str, scop
 
     batch = fl.run(using(fetch, spec), range(5), workers=1, **QUIET)
     assert batch.n_failed == 0 and batch[0].attempts == 2
-    assert server.logins == server.logouts
+    assert server.logins == server.logouts == batch.summary.logins == batch.summary.logouts
     if scope != "attempt":
         assert server.logins == 2
 
@@ -674,6 +674,51 @@ def test_a_process_wide_login_that_expires_is_renewed_while_others_hold_it() -> 
     assert server.logins == server.logouts == 2
 
 
+def test_a_process_wide_login_stays_open_for_the_thread_that_still_uses_it() -> None:
+    server = Server()
+    spec = fl.SessionSpec(name="unit.inuse-sync", factory=server.login, scope="process", expired=(Expired,))
+    both, renewed = threading.Barrier(2), threading.Event()
+
+    def fetch(item: str, *, session: int = fl.injected) -> int:
+        if item == "user":
+            both.wait(10)
+            assert renewed.wait(10)
+            return server.logouts
+        if fl.attempt().number == 1:
+            both.wait(10)
+            raise Expired
+        renewed.set()
+        return server.logouts
+
+    batch = fl.run(using(fetch, spec), ["user", "expired"], workers=2, **QUIET)
+    assert batch.values == [0, 0]
+    assert server.logins == server.logouts == batch.summary.logouts == 2
+
+
+def test_a_thread_that_holds_an_expired_process_wide_login_takes_the_new_one() -> None:
+    server = Server()
+    spec = fl.SessionSpec(name="unit.stale", factory=server.login, scope="process", expired=(Expired,))
+    both, renewed, third = threading.Barrier(2), threading.Event(), threading.Event()
+
+    def fetch(item: int, *, session: int = fl.injected) -> int:
+        if item < 2 and fl.attempt().number == 1:
+            both.wait(10)
+        if item == 0:
+            if fl.attempt().number == 1:
+                raise Expired
+            renewed.set()
+            assert third.wait(10)
+        elif item == 1:
+            assert renewed.wait(10)
+        else:
+            third.set()
+        return session
+
+    batch = fl.run(using(fetch, spec), range(3), workers=2, **QUIET)
+    assert batch.values == [2, 1, 2]
+    assert server.logins == server.logouts == 2
+
+
 def test_tasks_that_share_an_expired_login_log_in_again_once() -> None:
     server = Server()
     spec = fl.SessionSpec(name="unit.looplogin", factory=server.login, expired=(Expired,))
@@ -689,7 +734,7 @@ def test_tasks_that_share_an_expired_login_log_in_again_once() -> None:
     assert server.logins == server.logouts == 2
 
 
-def test_renewing_a_login_does_not_close_it_under_a_task_that_still_uses_it() -> None:
+def test_a_renewed_login_is_closed_when_the_last_task_that_uses_it_is_done() -> None:
     closed: set[int] = set()
     numbers = iter(range(1, 100))
 
@@ -700,7 +745,7 @@ def test_renewing_a_login_does_not_close_it_under_a_task_that_still_uses_it() ->
         closed.add(number)
 
     renewed = asyncio.Event()
-    using_it = asyncio.Event()
+    using_it, done = asyncio.Event(), asyncio.Event()
     spec = fl.SessionSpec(name="unit.inuse", factory=login, async_factory=login, expired=(Expired,))  # type: ignore[arg-type]
 
     async def fetch(item: str, *, session: int = fl.injected) -> str:
@@ -710,6 +755,12 @@ def test_renewing_a_login_does_not_close_it_under_a_task_that_still_uses_it() ->
             await asyncio.sleep(0.01)
             if session in closed:
                 raise RuntimeError("the client has been closed")
+            done.set()
+        elif item == "later":
+            await done.wait()
+            async with asyncio.timeout(5):
+                while 1 not in closed:
+                    await asyncio.sleep(0.001)
         elif fl.attempt().number == 1:
             await using_it.wait()
             raise Expired
@@ -718,7 +769,7 @@ def test_renewing_a_login_does_not_close_it_under_a_task_that_still_uses_it() ->
         return item
 
     async def main() -> Any:
-        return await fl.arun(using(fetch, spec), ["user", "expired"], deadline=5, **QUIET)
+        return await fl.arun(using(fetch, spec), ["user", "expired", "later"], deadline=8, **QUIET)
 
     batch = asyncio.run(main())
     assert [f.message for f in batch.failures] == []

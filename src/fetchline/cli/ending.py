@@ -61,7 +61,7 @@ def run_batch(
         except (TypeError, ValueError) as error:
             raise Problem(str(error)) from error
         ending.take(batch)
-    return 0 if batch.n_failed or not batch.complete else 0
+    return 1 if batch.n_failed or not batch.complete else 0
 
 
 def _display() -> Any:

@@ -376,6 +376,11 @@ class Schedule:
         return len(self._backlog) - self._backlog_at
 
     @property
+    def unsettled(self) -> int:
+        """How many items of the input known so far are not finished."""
+        return self._fed - self._settled + self.backlog
+
+    @property
     def held(self) -> int:
         """How many slots wait for another attempt."""
         return len(self._waits)

@@ -99,9 +99,8 @@ class Pusher:
             self._submit(hand, slot)
 
     def _new_hand(self) -> Hand:
-        hand = Hand(
-            self.gate, replace=self.gate.ring, interrupt=None if self.lane is None else self.lane.kill
-        )
+        kill = None if self.lane is None else self.lane.kill
+        hand = Hand(self.gate, self.gate.ring, kill, leaves=False)
         self.source.enter(hand)
         return hand
 

@@ -33,15 +33,22 @@ _log = logging.getLogger("fetchline")
 class Hand:
     """One worker at work on a source: where it waits, and what it has in hand.
 
+    One that ``leaves`` goes for good when there is nothing more for it, and is not asked back.
     ``riders`` are the further slots of a chunk; they hold no unit of concurrency of their own.
     """
 
-    __slots__ = ("gate", "interrupt", "parked", "replace", "riders", "slot")
+    __slots__ = ("gate", "interrupt", "leaves", "parked", "replace", "riders", "slot")
 
     def __init__(
-        self, gate: Gate, replace: Callable[[], None], interrupt: Callable[[], None] | None = None
+        self,
+        gate: Gate,
+        replace: Callable[[], None],
+        interrupt: Callable[[], None] | None = None,
+        *,
+        leaves: bool = True,
     ) -> None:
         self.gate = gate
+        self.leaves = leaves
         self.replace = replace
         self.interrupt = interrupt
         self.slot: Slot | None = None
@@ -201,8 +208,9 @@ class Source:
             slot = self.lease(hand, now)
             if slot is not None:
                 return slot, False
-            if self._over():
+            if self._over() or (hand.leaves and self._spare()):
                 self._unpark(hand)
+                self._hands.discard(hand)
                 return None, True
             start = self.arm(now)
         if start is not None:
@@ -287,6 +295,11 @@ class Source:
         if hand.parked:
             hand.parked = False
             self._parked.remove(hand)
+
+    def _spare(self) -> bool:
+        """Whether there are more hands than items that may still want one: the input has ended."""
+        schedule = self.schedule
+        return schedule.closed and not self.inbox and len(self._hands) > schedule.unsettled
 
     def wake_one(self) -> None:
         """Ring a parked worker, if there is one; call with the lock held."""
