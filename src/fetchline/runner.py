@@ -298,26 +298,22 @@ class _Run:
     def batch_here(self) -> Batch[Any]:
         """Run to the end on this thread."""
         host = self._host()
-        interrupted = False
-        with self._started():
-            try:
-                host.run()
-            except Interrupted:
-                interrupted = True
-        return self._outcome(interrupted)
+        with self._started(host), contextlib.suppress(Interrupted):
+            host.run()
+        return self._outcome(host)
 
     def results_here(self) -> Iterator[Result[Any]]:
         """Hand out results on this thread."""
         host = self._host()
         record = self.collector.record
-        with self._started():
-            try:
-                with contextlib.closing(host.stream()) as slots:
-                    for slot in slots:
-                        yield record(slot)
-            except Interrupted:
-                raise self._interrupted() from None
-        self._outcome(False)
+        with (
+            self._started(host),
+            contextlib.suppress(Interrupted),
+            contextlib.closing(host.stream()) as slots,
+        ):
+            for slot in slots:
+                yield record(slot)
+        self._outcome(host)
 
     def _host(self) -> Host:
         inline = self.crew.name == "serial"
@@ -334,25 +330,39 @@ class _Run:
         }
 
     @contextlib.contextmanager
-    def _started(self) -> Iterator[None]:
+    def _started(self, host: Host) -> Iterator[None]:
         crew = self.crew
         pool: Any = None
         self.collector.start()
         try:
-            if self.whole is not None:
-                self.schedule.feed_from(self.whole)
-            if crew.name != "serial":
-                pool = crew.pool() if crew.owned else crew.pool
-                self._set_to_work(pool, crew)
-                if self.intake is not None and self.feeder:
-                    self.intake.in_thread()
-            self.source.watch()
+            with host.signals:
+                if self.whole is not None:
+                    self.schedule.feed_from(self.whole)
+                if crew.name != "serial":
+                    pool = crew.pool() if crew.owned else crew.pool
+                    self._set_to_work(pool, crew)
+                    if self.intake is not None and self.feeder:
+                        self.intake.in_thread()
+                self.source.watch()
             yield
         finally:
-            self.source.close()
-            if pool is not None:
-                self._leave(pool)
-            self.collector.finish()
+            with host.signals:
+                if not self.schedule.finished:
+                    self.source.stop()
+                    self.source.give_up()
+                self.source.close()
+                if pool is not None:
+                    self._leave_interruptibly(pool, host)
+                self.collector.finish()
+
+    def _leave_interruptibly(self, pool: Any, host: Host) -> None:
+        host.signals.raising = True
+        try:
+            self._leave(pool)
+        except KeyboardInterrupt:
+            host.signals.count += 1  # a logout that hangs: it is not waited for any longer
+        finally:
+            host.signals.raising = False
 
     def _set_to_work(self, pool: Any, crew: Crew) -> None:
         workers = crew.workers
@@ -387,7 +397,7 @@ class _Run:
         async with contextlib.aclosing(self._slots_on_loop()) as slots:
             async for _ in slots:
                 raise AssertionError("a run hands nothing out")
-        return self._outcome(False)
+        return self._outcome(None)
 
     async def results_on_loop(self) -> AsyncIterator[Result[Any]]:
         """Hand out results to the caller's task."""
@@ -395,7 +405,7 @@ class _Run:
         async with contextlib.aclosing(self._slots_on_loop()) as slots:
             async for slot in slots:
                 yield record(slot)
-        self._outcome(False)
+        self._outcome(None)
 
     async def _slots_on_loop(self) -> AsyncGenerator[Any, None]:
         loop = asyncio.get_running_loop()
@@ -436,12 +446,12 @@ class _Run:
 
     # -- the end --------------------------------------------------------------------------------------------
 
-    def _outcome(self, interrupted: bool) -> Batch[Any]:
+    def _outcome(self, host: Host | None) -> Batch[Any]:
         if self.source.bug is not None:
             raise self.source.bug
         batch = self.collector.batch(again=self._again)
         summary = batch.summary
-        if interrupted:
+        if host is not None and host.signals.count:
             raise self._interrupted()
         if self.intake is not None and self.intake.error is not None:
             error = self.intake.error

@@ -13,22 +13,26 @@ __all__ = ["Interrupts"]
 
 
 class Interrupts:
-    """Counts SIGINTs while it stands; outside the main thread, and under somebody's own handler, does nothing.
+    """Counts SIGINTs while it stands, or raises them where that is safe.
 
+    Outside the main thread, and under somebody's own handler, it does nothing.
     The default KeyboardInterrupt may land between taking finished results and keeping them, and lose them.
     """
 
-    __slots__ = ("_gate", "_previous", "count", "raising")
+    __slots__ = ("_depth", "_gate", "_previous", "count", "raising")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._depth = 0
         self._previous: Any = None
         self.count = 0
         self.raising = False
 
     def __enter__(self) -> Interrupts:
+        self._depth += 1
         if (
-            threading.current_thread() is threading.main_thread()
+            self._depth == 1
+            and threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         ):
             self._previous = signal.signal(signal.SIGINT, self._on_signal)
@@ -37,7 +41,8 @@ class Interrupts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._previous is not None:
+        self._depth -= 1
+        if self._depth == 0 and self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
 
