@@ -110,11 +110,11 @@ def test_one_outcome_for_every_item_taken_when_the_run_stops_early(lane: Lane) -
         return n
 
     with pytest.raises(fl.BatchFailed) as caught:
-        lane.run(stumbles, range(200), on_error="raise")
+        lane.run(stumbles, range(20_000), on_error="raise")
     batch = caught.value.batch
-    assert len(batch) == 200
+    assert len(batch) == 20_000
     assert not batch.complete
-    assert batch.summary.succeeded + batch.summary.failed == 200
+    assert batch.summary.succeeded + batch.summary.failed == 20_000
     assert {f.error_code for f in batch.failures} == {"error", "cancelled"}
     assert [f.index for f in batch.failures if f.error_code == "error"] == [30]
 
