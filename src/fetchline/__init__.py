@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from fetchline.runner import stream as stream
     from fetchline.runner import submit as submit
     from fetchline.worker.context import attempt as attempt
+    from fetchline.worker.crash import WorkerCrashed as WorkerCrashed
 
 _HOMES = {
     "batch": ("Batch", "Summary"),
@@ -124,12 +125,14 @@ __all__ = sorted(_HOME_OF)  # names are loaded on first use (PEP 562)
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'fetchline' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"fetchline.{home}"), name)
-    return value
+if not TYPE_CHECKING:  # or a type checker would take every misspelt name for Any
+
+    def __getattr__(name: str) -> Any:
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module 'fetchline' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"fetchline.{home}"), name)
+        return value
 
 
 def __dir__() -> list[str]:

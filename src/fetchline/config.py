@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,6 +77,10 @@ class BatchConfig:
         for one, other in (("workers", "max_workers"), ("executor", "executor_factory")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise ValueError(f"{one} and {other} are the same thing: give one of them")
+        if self.registry is not None and not (
+            hasattr(self.registry, "register") and hasattr(self.registry, "__getitem__")
+        ):
+            raise TypeError(f"registry must be a fetchline.Registry, not {self.registry!r}")
         if isinstance(self.plugins, str):
             raise TypeError(f"plugins must be a list of names: [{self.plugins!r}]")
 
@@ -148,10 +152,12 @@ def resolve(
     for name, value in {**defaults, **found}.items():
         if not any(same in said for same in _SAME.get(name, (name,))):
             said[name] = value
-    for name, meant in (("max_workers", "workers"), ("executor_factory", "executor")):
-        if name in said and meant not in said:
-            said[meant] = said.pop(name)
-    return BatchConfig(**said)
+    resolved = BatchConfig(**said)
+    if resolved.max_workers is not None:
+        resolved = replace(resolved, workers=resolved.max_workers, max_workers=None)
+    if resolved.executor_factory is not None:
+        resolved = replace(resolved, executor=resolved.executor_factory, executor_factory=None)
+    return resolved
 
 
 def _no_such_option(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from fetchline.config import BatchConfig
@@ -59,15 +59,45 @@ def batch_fetch(config: BatchConfig | None, fetch_func: Any, items: Iterable[Any
     return frames
 
 
+@overload
 async def batch_execute(
     keys: Iterable[K] | AsyncIterator[K],
-    operation: Callable[[K], Awaitable[T]] | Callable[[K], T] | str,
+    operation: Callable[[K], Coroutine[Any, Any, T]],
     max_concurrent: int = 10,
     on_progress: Callable[[int, int | None], object] | None = None,
     fail_fast: bool = False,
     chunk_size: int | None = None,
     skip_completed: Collection[K] | None = None,
-) -> list[Result[T]]:
+) -> list[Result[T]]: ...
+@overload
+async def batch_execute(
+    keys: Iterable[K] | AsyncIterator[K],
+    operation: Callable[[K], T],
+    max_concurrent: int = 10,
+    on_progress: Callable[[int, int | None], object] | None = None,
+    fail_fast: bool = False,
+    chunk_size: int | None = None,
+    skip_completed: Collection[K] | None = None,
+) -> list[Result[T]]: ...
+@overload
+async def batch_execute(
+    keys: Iterable[K] | AsyncIterator[K],
+    operation: str,
+    max_concurrent: int = 10,
+    on_progress: Callable[[int, int | None], object] | None = None,
+    fail_fast: bool = False,
+    chunk_size: int | None = None,
+    skip_completed: Collection[K] | None = None,
+) -> list[Result[Any]]: ...
+async def batch_execute(
+    keys: Any,
+    operation: Any,
+    max_concurrent: int = 10,
+    on_progress: Callable[[int, int | None], object] | None = None,
+    fail_fast: bool = False,
+    chunk_size: int | None = None,
+    skip_completed: Collection[Any] | None = None,
+) -> list[Result[Any]]:
     """Run an operation for each key on the caller's loop and give the Results in the order of the keys.
 
     Args:
@@ -128,6 +158,14 @@ def run_in_parallel(
     args_list: Iterable[Any],
     max_workers: int | None = None,
     *,
+    on_error: Literal["collect"],
+    preserve_order: bool = True,
+) -> list[Result[T]]: ...
+@overload
+def run_in_parallel(
+    func: Callable[..., T],
+    args_list: Iterable[Any],
+    max_workers: int | None,
     on_error: Literal["collect"],
     preserve_order: bool = True,
 ) -> list[Result[T]]: ...

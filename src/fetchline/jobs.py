@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "JobInfo", "JobStatus", "JobTracker"]
 
 T = TypeVar("T")
+_SLICE_S = 1.0
 
 
 class JobStatus(enum.StrEnum):
@@ -45,7 +46,10 @@ class Job(Generic[T]):
     def __init__(self, run: _Run) -> None:
         self._run = run
         self.id = run.info.id
-        self._ended = threading.Event()
+        # Not an Event: a KeyboardInterrupt in its Condition can leak the lock and hang the job's own thread.
+        self._ended = False
+        self._turnstile = threading.Lock()
+        self._turnstile.acquire()
         self._batch: Batch[T] | None = None
         self._error: BaseException | None = None
         self._cancelled = False
@@ -62,12 +66,13 @@ class Job(Generic[T]):
         except BaseException as error:  # raised again by result()
             self._error = error
         finally:
-            self._ended.set()
+            self._ended = True
+            self._turnstile.release()
 
     @property
     def status(self) -> JobStatus:
         """Where the job stands now."""
-        if not self._ended.is_set():
+        if not self._ended:
             return JobStatus.RUNNING
         if self._error is None:
             return JobStatus.COMPLETED
@@ -83,14 +88,22 @@ class Job(Generic[T]):
     @property
     def done(self) -> bool:
         """Whether it has ended, in whatever way."""
-        return self._ended.is_set()
+        return self._ended
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end, at most ``timeout`` seconds; whether it has ended.
 
         Ctrl-C ends the wait, not the job.
         """
-        return self._ended.wait(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._ended:
+            # In slices: an interrupt between the two lines below keeps the lock, and others look at the flag.
+            left = _SLICE_S if until is None else min(_SLICE_S, until - time.monotonic())
+            if left <= 0:
+                return False
+            if self._turnstile.acquire(timeout=left):
+                self._turnstile.release()
+        return True
 
     def result(self, timeout: float | None = None) -> Batch[T]:
         """Wait for the batch.
@@ -100,7 +113,7 @@ class Job(Generic[T]):
             BatchCancelled: it was cancelled; the error has the partial ``batch``.
             others: as ``fetchline.run``.
         """
-        if not self._ended.wait(timeout):
+        if not self.wait(timeout):
             raise TimeoutError(f"job {self.id} has not ended after {timeout:g} s; it goes on")
         if self._error is not None:
             raise self._error
@@ -109,7 +122,7 @@ class Job(Generic[T]):
 
     def cancel(self) -> bool:
         """Start nothing more and end what runs; whether there was anything to cancel. Returns at once."""
-        if self._ended.is_set():
+        if self._ended:
             return False
         self._cancelled = True
         self._run.collector.cancelled = True

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     from fetchline.fetchers import Fetcher
@@ -15,6 +15,7 @@ __all__ = ["On", "Try", "TryWithSession", "check_count", "check_seconds", "secon
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 On: TypeAlias = (
     type[BaseException]
@@ -174,7 +175,13 @@ class Try:
                 return None
         return wait
 
-    def __call__(self, function: Callable[P, R]) -> Fetcher[P, R, Any]:
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, T]]
+    ) -> Fetcher[P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Fetcher[P, R, R]: ...
+    def __call__(self, function: Callable[..., Any]) -> Fetcher[..., Any, Any]:
         """Make an unregistered fetcher of a function: called directly it retries in place."""
         from fetchline.fetchers import Fetcher
 
@@ -206,7 +213,13 @@ class TryWithSession:
         self.policy = policy or Try(retry=retry, sleep=sleep)
         self.session_cls = session_cls
 
-    def __call__(self, function: Callable[P, R]) -> Fetcher[P, R, Any]:
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, T]]
+    ) -> Fetcher[P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Fetcher[P, R, R]: ...
+    def __call__(self, function: Callable[..., Any]) -> Fetcher[..., Any, Any]:
         from fetchline.fetchers import Fetcher
 
         return Fetcher.of(function, retry=self.policy, session=self.session_cls)

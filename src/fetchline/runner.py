@@ -8,7 +8,16 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -17,7 +26,7 @@ from fetchline.batch import Batch
 from fetchline.binding import bind_check
 from fetchline.catalog import catalog
 from fetchline.collector import Collector
-from fetchline.config import resolve
+from fetchline.config import BatchConfig, resolve
 from fetchline.core.schedule import Limits, Schedule
 from fetchline.drive.feed import Intake, KeyCheck
 from fetchline.drive.gates import LoopGate
@@ -28,7 +37,7 @@ from fetchline.executors import Crew, choose
 from fetchline.fetchers import Fetcher
 from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo, SessionSpec, Use
 from fetchline.items import Grid, check_items, uniform_type
-from fetchline.registry import default
+from fetchline.registry import Registry, default
 from fetchline.results import Result
 from fetchline.verdict import Judge
 from fetchline.worker.attempt import Program
@@ -46,9 +55,13 @@ _WHOLE = (list, tuple, range, Grid)
 
 
 @overload
-def run(fetcher: Fetcher[Any, Any, T], items: Iterable[Any], **options: Any) -> Batch[T]: ...
+def run(fetcher: Fetcher[..., Any, T], items: Iterable[Any], **options: Any) -> Batch[T]: ...
 @overload
-def run(fetcher: str | Callable[..., Any], items: Iterable[Any], **options: Any) -> Batch[Any]: ...
+def run(fetcher: str, items: Iterable[Any], **options: Any) -> Batch[Any]: ...
+@overload
+def run(fetcher: Callable[..., Coroutine[Any, Any, T]], items: Iterable[Any], **options: Any) -> Batch[T]: ...
+@overload
+def run(fetcher: Callable[..., T], items: Iterable[Any], **options: Any) -> Batch[T]: ...
 def run(fetcher: Any, items: Iterable[Any], **options: Any) -> Batch[Any]:
     """Fetch every item and give one result each, in input order.
 
@@ -80,6 +93,14 @@ def run(fetcher: Any, items: Iterable[Any], **options: Any) -> Batch[Any]:
     return prepared.batch_here()
 
 
+@overload
+async def arun(fetcher: Fetcher[..., Any, T], items: Any, **options: Any) -> Batch[T]: ...
+@overload
+async def arun(fetcher: str, items: Any, **options: Any) -> Batch[Any]: ...
+@overload
+async def arun(fetcher: Callable[..., Coroutine[Any, Any, T]], items: Any, **options: Any) -> Batch[T]: ...
+@overload
+async def arun(fetcher: Callable[..., T], items: Any, **options: Any) -> Batch[T]: ...
 async def arun(fetcher: Any, items: Any, **options: Any) -> Batch[Any]:
     """Fetch every item on the caller's own event loop; else as ``run``.
 
@@ -90,6 +111,26 @@ async def arun(fetcher: Any, items: Any, **options: Any) -> Batch[Any]:
     return await prepared.batch_on_loop()
 
 
+@overload
+def stream(
+    fetcher: Fetcher[..., Any, T], items: Iterable[Any], *, as_completed: bool = ..., **options: Any
+) -> Iterator[Result[T]]: ...
+@overload
+def stream(
+    fetcher: str, items: Iterable[Any], *, as_completed: bool = ..., **options: Any
+) -> Iterator[Result[Any]]: ...
+@overload
+def stream(
+    fetcher: Callable[..., Coroutine[Any, Any, T]],
+    items: Iterable[Any],
+    *,
+    as_completed: bool = ...,
+    **options: Any,
+) -> Iterator[Result[T]]: ...
+@overload
+def stream(
+    fetcher: Callable[..., T], items: Iterable[Any], *, as_completed: bool = ..., **options: Any
+) -> Iterator[Result[T]]: ...
 def stream(
     fetcher: Any, items: Iterable[Any], *, as_completed: bool = False, **options: Any
 ) -> Iterator[Result[Any]]:
@@ -116,6 +157,22 @@ def stream(
     return prepared.results_here()
 
 
+@overload
+def astream(
+    fetcher: Fetcher[..., Any, T], items: Any, *, as_completed: bool = ..., **options: Any
+) -> AsyncIterator[Result[T]]: ...
+@overload
+def astream(
+    fetcher: str, items: Any, *, as_completed: bool = ..., **options: Any
+) -> AsyncIterator[Result[Any]]: ...
+@overload
+def astream(
+    fetcher: Callable[..., Coroutine[Any, Any, T]], items: Any, *, as_completed: bool = ..., **options: Any
+) -> AsyncIterator[Result[T]]: ...
+@overload
+def astream(
+    fetcher: Callable[..., T], items: Any, *, as_completed: bool = ..., **options: Any
+) -> AsyncIterator[Result[T]]: ...
 def astream(
     fetcher: Any, items: Any, *, as_completed: bool = False, **options: Any
 ) -> AsyncIterator[Result[Any]]:
@@ -128,6 +185,16 @@ def astream(
     return prepared.results_on_loop()
 
 
+@overload
+def submit(fetcher: Fetcher[..., Any, T], items: Iterable[Any], **options: Any) -> Job[T]: ...
+@overload
+def submit(fetcher: str, items: Iterable[Any], **options: Any) -> Job[Any]: ...
+@overload
+def submit(
+    fetcher: Callable[..., Coroutine[Any, Any, T]], items: Iterable[Any], **options: Any
+) -> Job[T]: ...
+@overload
+def submit(fetcher: Callable[..., T], items: Iterable[Any], **options: Any) -> Job[T]: ...
 def submit(fetcher: Any, items: Iterable[Any], **options: Any) -> Job[Any]:
     """Start a run in the background and return its ``Job`` at once; wrong options are refused here.
 
@@ -142,6 +209,8 @@ def submit(fetcher: Any, items: Iterable[Any], **options: Any) -> Job[Any]:
 
 def find(fetcher: Any, registry: Any = None) -> Fetcher[Any, Any, Any]:
     """Get the fetcher meant by a fetcher, a name or a plain function."""
+    if registry is not None and not isinstance(registry, Registry):
+        raise TypeError(f"registry must be a fetchline.Registry, not {registry!r}")
     if isinstance(fetcher, Fetcher):
         return fetcher
     if isinstance(fetcher, str):
@@ -150,6 +219,11 @@ def find(fetcher: Any, registry: Any = None) -> Fetcher[Any, Any, Any]:
     if callable(fetcher):
         return Fetcher.of(fetcher)
     raise TypeError(f"a fetcher, its name or a function is wanted, not {fetcher!r}")
+
+
+def _registry(options: Mapping[str, Any], config: BatchConfig | None) -> Any:
+    said = options.get("registry")
+    return said if said is not None else getattr(config, "registry", None)
 
 
 def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
@@ -203,7 +277,7 @@ class _Run:
     ) -> None:
         options = dict(options)
         config = options.pop("config", None)
-        self.fetcher = find(fetcher, options.get("registry") or getattr(config, "registry", None))
+        self.fetcher = find(fetcher, _registry(options, config))
         defaults = {"progress": progress, "on_error": "collect"}
         chosen = self.config = resolve(options, config, defaults)
         check_items(items)

@@ -107,7 +107,6 @@ def _threads(quick: bool) -> list[Case]:
     for count, bound in ((1_000, 0.25),) if quick else ((10_000, 0.25), (100_000, 0.2)):
         subjects = _each(THREADS, work.noop, range(count), 8)
         subjects[f"{OURS}, timeout"] = partial(ours.threads, work.noop, range(count), 8, timeout=60)
-        subjects[f"{OURS}, dedupe"] = partial(ours.threads, work.noop, range(count), 8, dedupe=True)
         goals = tuple(Goal(bound, ("TPE.map",), name) for name in subjects if name.startswith(OURS))
         name = f"no-op, 8 threads, {_size(count)}"
         found.append(Case("W1", name, "us an item", gauges.per_item(count), subjects, goals))

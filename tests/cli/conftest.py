@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_support import environment
 from click.testing import CliRunner, Result
-
-SOURCE = Path(__file__).parents[2] / "src"
 
 APP = '''
 """A shop."""
@@ -96,11 +94,6 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> str:
     file: Path = tmp_path_factory.mktemp("app") / "cli_shop.py"
     file.write_text(APP)
     return str(file)
-
-
-def environment(**changes: str) -> dict[str, str]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("FETCHLINE", "COLUMNS"))}
-    return {**inherited, "PYTHONPATH": str(SOURCE), "NO_COLOR": "1", **changes}
 
 
 @pytest.fixture

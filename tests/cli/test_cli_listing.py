@@ -43,7 +43,7 @@ def test_fetchers_are_listed_with_what_they_are_and_where_they_come_from(invoke:
     lines = invoke("list").stdout.splitlines()
     assert lines[0].split() == ["NAME", "WHAT", "IT", "IS", "FROM"]
     (daily,) = (line for line in lines if line.startswith("shop.daily "))
-    assert daily.split("  ")[-1] == "cli_shop.daily"
+    assert daily.split()[-1] == "cli_shop.daily"
     assert "Fetch daily prices." in daily
     assert lines[1:] == sorted(lines[1:])
 

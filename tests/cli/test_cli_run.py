@@ -162,7 +162,7 @@ def test_a_pipe_that_nobody_reads_any_more_ends_the_command_quietly(
 ) -> None:
     (tmp_path / "n.txt").write_text("\n".join(map(str, range(50_000))))
     line = f"{os.sys.executable} -m fetchline.cli --app {app} run shop.double --from n.txt --out - | head -1"  # type: ignore[attr-defined]
-    from conftest import environment
+    from cli_support import environment
 
     ended = subprocess.run(
         ["sh", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import environment
+from cli_support import environment
 
 import fetchline
 from fetchline.builtin.thread import ThreadPool

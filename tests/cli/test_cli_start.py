@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli_support import environment
 from click.testing import Result
-from conftest import environment
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Invoke = Callable[..., Result]

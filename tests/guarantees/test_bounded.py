@@ -26,6 +26,20 @@ def test_bounded_attempts_never_exceed_the_concurrency_and_reach_it(lane: Lane, 
     assert log.most_at_once() == lane.width
 
 
+@pytest.mark.parametrize("name", ["thread", "process", "pool"])
+def test_bounded_attempts_are_fewer_than_the_workers_where_that_is_asked(name: str, log: Log) -> None:
+    def counted(n: int) -> int:
+        log.note("in", n)
+        if n < 2:
+            log.wait_for("in", times=2)
+        log.note("out", n)
+        return n
+
+    with lane_of(name, width=4) as lane:
+        assert lane.run(counted, range(40), concurrency=2).n_succeeded == 40
+    assert log.most_at_once() == 2
+
+
 def test_bounded_attempts_with_retries_and_a_generator(lane: Lane, log: Log) -> None:
     def counted(n: int) -> int:
         log.note("in", n)

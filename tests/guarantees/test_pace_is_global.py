@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from lanes import LANES, Lane, Log, lane_of
+from lanes import LANES, Lane, Log, Script, lane_of
 
 import fetchline as fl
 
@@ -108,3 +109,20 @@ def test_pace_is_global_over_direct_calls_of_one_fetcher(log: Log) -> None:
         fetcher(n)
     times = starts(log)
     assert times[-1] - times[0] >= 5 / 50 - EARLY_S
+
+
+COLD = """
+import json, time
+import fetchline as fl
+
+fetcher = fl.Fetcher.of(lambda n: time.monotonic(), pace="10/s")
+batch = fl.run(fetcher, range(6), executor="process", workers=2, progress=None)
+print("starts", json.dumps(batch.values), flush=True)
+"""
+
+
+def test_pace_is_global_even_while_the_processes_are_starting(script: Callable[..., Script]) -> None:
+    """A start that was granted long ago must not fall together with those granted now."""
+    times = sorted(json.loads(script(COLD).wait_for("starts")))
+    assert len(times) == 6
+    assert never_more_than(times, 2, 1 / 10, EARLY_S)

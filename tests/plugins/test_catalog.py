@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import fetchline
 from fetchline.catalog import Catalog, PluginInfo, catalog, use
 from fetchline.errors import DuplicateName, PluginError, UnknownName
 from fetchline.hookspecs import hookimpl
@@ -126,7 +128,9 @@ def test_importing_the_catalog_imports_neither_pluggy_nor_metadata() -> None:
         import fetchline.catalog
         assert not {"pluggy", "importlib.metadata", "tqdm", "polars", "asyncio"} & (set(sys.modules) - before)
     """
-    subprocess.run([sys.executable, "-S", "-c", textwrap.dedent(code)], check=True, timeout=60)
+    source = Path(fetchline.__file__).parents[1]  # without site, nothing else says where it is installed
+    env = {**os.environ, "PYTHONPATH": str(source)}
+    subprocess.run([sys.executable, "-S", "-c", textwrap.dedent(code)], check=True, timeout=60, env=env)
 
 
 def test_built_ins_are_listed_with_their_summary(empty: Catalog) -> None:

@@ -769,7 +769,7 @@ def test_a_renewed_login_is_closed_when_the_last_task_that_uses_it_is_done() -> 
         return item
 
     async def main() -> Any:
-        return await fl.arun(using(fetch, spec), ["user", "expired", "later"], deadline=8, **QUIET)
+        return await fl.arun(using(fetch, spec), ["user", "expired", "later"], concurrency=2, **QUIET)
 
     batch = asyncio.run(main())
     assert [f.message for f in batch.failures] == []

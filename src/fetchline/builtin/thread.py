@@ -70,17 +70,20 @@ class ThreadPool(Executor):
             if self._idle > 0:
                 self._idle -= 1
                 return
-            if len(self._threads) >= self.max_workers:
-                return
-            thread = self._new_thread(None)
-        thread.start()
+            if len(self._threads) < self.max_workers:
+                self._start_thread(None)
 
-    def _new_thread(self, first: _Task | None) -> threading.Thread:
+    def _start_thread(self, first: _Task | None) -> None:
+        """With the lock held: whoever shuts down finds no thread that has not started."""
         thread = threading.Thread(
             target=self._main, args=(first,), name=f"fetchline-thread-{next(_numbers)}", daemon=True
         )
         self._threads[thread] = None
-        return thread
+        try:
+            thread.start()
+        except BaseException:
+            del self._threads[thread]
+            raise
 
     def _new_worker(self, replace: Callable[[], None]) -> Worker:
         return Worker(replace)
@@ -106,8 +109,7 @@ class ThreadPool(Executor):
         with self._lock:
             if stuck not in self._threads:
                 return
-            thread = self._new_thread(self._threads.pop(stuck))
-        thread.start()
+            self._start_thread(self._threads.pop(stuck))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         with self._lock:

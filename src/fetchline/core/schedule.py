@@ -322,7 +322,7 @@ class Schedule:
 
     def give_up(self, slot: Slot, token: int, now: float, units: int = 1) -> bool:
         """After a stop: finish an attempt in flight without its answer."""
-        if slot.token != token or self.stopping is None:
+        if not token or slot.token != token or self.stopping is None:
             return False
         slot.token = 0
         slot.began = min(slot.began, now)  # a session may have been opening for it

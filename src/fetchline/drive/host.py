@@ -24,6 +24,7 @@ from fetchline.worker.context import current
 __all__ = ["Host", "Interrupted", "LoopHost"]
 
 _TICK_S = 0.1
+_BURST_S = 0.02  # attempts made here between two looks at what they came to
 _END_S = 0.5  # for coroutines to unwind and killed processes to be noticed
 
 
@@ -115,8 +116,7 @@ class _Desk:
             self._stop_at = now
         if source.busy and now >= self._stop_at:
             if self._end_at is None:
-                self._end_at = now + _END_S
-                source.interrupt()
+                self._end_at = now + (_END_S if source.interrupt() else 0.0)
             if now >= self._end_at or hasty:
                 source.give_up()
 
@@ -184,7 +184,8 @@ class Host(_Desk):
                     self.source.stop()
                     self._wind_down(hasty=interrupted > 1)
             if heads:
-                yield from heads
+                # Whoever pressed Ctrl-C does not want to hear of each item that was not fetched.
+                yield from (slot for slot in heads if not interrupted or not _was_stopped(slot))
                 self.source.release(len(heads))
             elif over:
                 break
@@ -212,6 +213,9 @@ class Host(_Desk):
     def _wait(self) -> None:
         if self._inline:
             self._attempt()
+            until = time.monotonic() + _BURST_S
+            while self._next is not None and not self.emits and self._next.began < until:
+                self._attempt()
         elif self.expect(self._gate):
             self._gate.wait(self.nap())
 
@@ -248,6 +252,10 @@ class Host(_Desk):
         else:
             self.signals.raising = False
             self._next = source.done(hand, slot, attempt, value)
+
+
+def _was_stopped(slot: Slot) -> bool:
+    return slot.verdict is not None and slot.verdict.kind == "stop"
 
 
 class LoopHost(_Desk):

@@ -35,6 +35,8 @@ def serve_remote(source: Source, worker: RemoteWorker) -> None:
     source.enter(hand)
     lane = _Lane(source, worker, hand)
     try:
+        # Before the first lease: a pace counts from there, and starts would come in a burst.
+        _ = worker.process
         while (slot := source.next(hand, gate)) is not None:
             lane.make(slot)
     except BaseException as bug:  # a lane that dies silently would hang the run
@@ -223,17 +225,16 @@ class _Lane:
 
     def _give_back(self, position: int, *, alone: bool = False) -> None:
         """Hand back what has not begun, from ``position`` on."""
-        back = [
-            slot
-            for slot, token in zip(self.slots[position:], self.tokens[position:], strict=True)
-            if slot.token == token
-        ]
-        if not back:
-            return
         with self.source.lock:
+            back = [
+                slot
+                for slot, token in zip(self.slots[position:], self.tokens[position:], strict=True)
+                if slot.token == token
+            ]
             self.left -= len(back)
-            self.source.schedule.give_back(back, 0 if self.left else 1, alone=alone)
-            self._after()
+            if back:
+                self.source.schedule.give_back(back, 0 if self.left else 1, alone=alone)
+                self._after()
 
     # -- when it goes wrong ---------------------------------------------------------------------------------
 
@@ -246,18 +247,18 @@ class _Lane:
         if not self.reported <= position < len(self.slots):
             # Before an item began, or after it was finished: only a lone item can be to blame.
             guilty = self.reported if self.left == 1 else -1
-        for number, slot in enumerate(self.slots):
-            if number != guilty and slot.token == self.tokens[number]:
-                with self.source.lock:
-                    self.left -= 1
-                    self.source.schedule.give_back([slot], 0 if self.left else 1, alone=guilty < 0)
+        source = self.source
         if guilty >= 0:
             slot = self.slots[guilty]
-            key = self.source.program.key_of(slot.item)
-            error.add_note(f"item {slot.index}, key {key!r}")
-            with self.source.lock:
-                self._fail(guilty, error, verdict, self.source.clock())
-                self._after()
+            error.add_note(f"item {slot.index}, key {source.program.key_of(slot.item)!r}")
+        with source.lock:
+            for number, slot in enumerate(self.slots):
+                if number != guilty and slot.token == self.tokens[number]:
+                    self.left -= 1
+                    source.schedule.give_back([slot], 0 if self.left else 1, alone=guilty < 0)
+            if guilty >= 0:
+                self._fail(guilty, error, verdict, source.clock())
+            self._after()
         self.size = 1
 
     def _end_all(self, crash: WorkerCrashed) -> None:

@@ -37,7 +37,7 @@ class Hand:
     ``riders`` are the further slots of a chunk; they hold no unit of concurrency of their own.
     """
 
-    __slots__ = ("gate", "interrupt", "leaves", "parked", "replace", "riders", "slot")
+    __slots__ = ("gate", "interrupt", "leaves", "parked", "replace", "riders", "slot", "token")
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Hand:
         self.replace = replace
         self.interrupt = interrupt
         self.slot: Slot | None = None
+        self.token = 0
         self.parked = False
         self.riders: list[tuple[Slot, int]] = []
 
@@ -269,6 +270,7 @@ class Source:
             hand.slot = None
             return None
         hand.slot = slot
+        hand.token = slot.token
         if self._parked:
             if hand.parked:
                 self._unpark(hand)
@@ -443,14 +445,15 @@ class Source:
             if gate is not None:
                 gate.ring()
 
-    def interrupt(self) -> None:
-        """End the attempts in flight where that can be done: coroutines and processes."""
+    def interrupt(self) -> bool:
+        """End the attempts in flight where that can be done: coroutines and processes; whether there were any."""
         with self.lock:
             ends = [
                 hand.interrupt for hand in self._hands if hand.slot is not None and hand.interrupt is not None
             ]
         for end in ends:
             end()
+        return bool(ends)
 
     def give_up(self) -> None:
         """Finish the attempts still in flight without their answers; their threads are abandoned."""
@@ -460,7 +463,7 @@ class Source:
             for hand in list(self._hands):
                 for slot, token in hand.riders:
                     self.schedule.give_up(slot, token, now, 0)
-                if hand.slot is not None and self.schedule.give_up(hand.slot, hand.slot.token, now):
+                if hand.slot is not None and self.schedule.give_up(hand.slot, hand.token, now):
                     self._hands.discard(hand)
                     self.abandoned += 1
                     self.gave_up = True
