@@ -27,7 +27,7 @@ def in_parallel() -> None:
 
 async def execute() -> None:
     assert_type(await fl.batch_execute(["a"], fetch), list[Result[int]])
-    await fl.batch_execute([1], fetch)  # type: ignore[list-item]
+    await fl.batch_execute([1], fetch)  # type: ignore[arg-type]
 
 
 def configs() -> None:

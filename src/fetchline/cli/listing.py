@@ -38,7 +38,9 @@ def list_(ctx: click.Context) -> None:
     ]
     if rows:
         click.echo(
-            table(("name", "what it is", "from"), [(n, what[:60], origin) for n, what, origin in rows])
+            table(
+                ("name", "what it is", "from"), [(n, what[:60], origin) for n, what, origin in sorted(rows)]
+            )
         )
     elif not problems:
         click.echo(
