@@ -132,7 +132,8 @@ def test_bounded_intake_of_a_run_is_lazy_too(lane: Lane) -> None:
     tap = Tap(window=50)
     with pytest.raises(fl.BatchFailed, match="enough"):
         lane.run(stops, iter(tap), on_error="raise", window=50)
-    assert tap.drawn <= 100 + 2 * 50
+    # From another process the failure comes through a pipe; items that cost nothing go by meanwhile.
+    assert tap.drawn <= 100 + 2 * 50 + (20_000 if lane.far else 0)
 
 
 def test_bounded_streams_of_async_generators_stop_them_too() -> None:

@@ -225,6 +225,8 @@ class Child:
                 self.ended.append(now)
                 if failed is not None:
                     self.odd[position] = failed
+                    self.flush(None)  # it may stop the run
+                    flushed = now
         with lock:
             self.position = size
             self.flush(None)
