@@ -110,6 +110,11 @@ class LoopPool(Executor):
         return self._threads.submit(fn, *args, **kwargs)
 
     def work(self, source: Source, workers: int) -> None:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(
+                "this run was started by a coroutine of the loop it wants to run on, and would wait for itself; use "
+                "arun there, or give it another executor, by name"
+            )
         with self._lock:
             if self._closed:
                 raise RuntimeError("this asyncio executor has been shut down")

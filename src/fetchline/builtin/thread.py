@@ -59,6 +59,11 @@ class ThreadPool(Executor):
         return future
 
     def work(self, source: Source, workers: int) -> None:
+        if threading.current_thread() in self._threads:
+            raise RuntimeError(
+                "this run was started by a worker of the pool it wants to run on, and would wait for itself; give it "
+                "another executor, by name"
+            )
         for _ in range(workers):
             self._add(source.serve)
 
