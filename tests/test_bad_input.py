@@ -356,7 +356,7 @@ def none_at_all() -> None:
     ("function", "items", "params", "said"),
     [
         (two, ["AAPL"], {}, "missing a required argument: 'period'"),
-        (two, ["AAPL"], {"perid": "Q1"}, "cannot take 'AAPL'"),
+        (two, ["AAPL"], {"perid": "Q1"}, "params names 'perid'"),
         (two, [fl.Args("AAPL", perid="Q1")], {}, "cannot take Args"),
         (two, [("AAPL", "Q1")], {}, r"fetchline\.Args\(\.\.\.\) stands for several"),
         (two, [fl.Args("A", "Q1", "raw")], {}, "too many positional arguments"),

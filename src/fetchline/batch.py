@@ -258,6 +258,36 @@ class Summary:
         return "\n".join(lines)
 
 
+def _rows(value: Any) -> int | None:
+    """How many rows a value gives in a frame, where that can be told without making one."""
+    if hasattr(value, "height"):
+        return int(value.height)
+    if isinstance(value, list):
+        return len(value)
+    if isinstance(value, dict):
+        columns = [len(column) for column in value.values() if isinstance(column, list | tuple)]
+        return columns[0] if columns else 1
+    return None
+
+
+class _Listed:
+    """Results in a list, as a batch that was pickled has them."""
+
+    def __init__(self, results: list[Result[Any]]) -> None:
+        self._results = results
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def get(self, index: int) -> Result[Any]:
+        return self._results[index]
+
+
+def _unpickle(results: list[Result[Any]], fetcher: str, schema: Any, summary: Summary, complete: bool) -> Any:
+    reading = Reading(fetcher=fetcher, schema=schema)
+    return Batch(_Listed(results), reading=reading, summary=summary, complete=complete)
+
+
 class Batch(Sequence[Result[T]], Generic[T]):
     """The results of one run, one for each item taken, in input order.
 
@@ -381,9 +411,7 @@ class Batch(Sequence[Result[T]], Generic[T]):
                 result.attempts,
                 result.waited_s,
                 result.ran_s,
-                result.value.height
-                if isinstance(result, Success) and hasattr(result.value, "height")
-                else None,
+                _rows(result.value) if isinstance(result, Success) else None,
                 result.error_code if isinstance(result, Failure) else None,
                 result.message if isinstance(result, Failure) else None,
             )
@@ -446,11 +474,16 @@ class Batch(Sequence[Result[T]], Generic[T]):
 
     # -- looking --------------------------------------------------------------------------------------------
 
+    def __reduce__(self) -> Any:
+        """Pickle the results; running again what failed takes the fetcher, which stays behind."""
+        reading = self._reading
+        return _unpickle, (list(self), reading.fetcher, reading.schema, self.summary, self.complete)
+
     def __repr__(self) -> str:
         state = "" if self.complete else ", stopped early"
         codes = f": {self.summary.failures_by_code}" if self.n_failed else ""
         return (
-            f"<Batch {self._reading.fetcher}: {self.n_succeeded} of {len(self)} succeeded, "
+            f"<Batch {self._reading.fetcher}: {self.n_succeeded} of {self.summary.total} succeeded, "
             f"{self.n_failed} failed{codes}{state}>"
         )
 

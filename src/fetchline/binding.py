@@ -30,16 +30,21 @@ def bind_check(
         raise TypeError(
             f"params names {use.parameter!r}, where {fetcher.name!r} gets its session; leave it out of params"
         )
+    signature = _signature(fetcher)
+    unknown = _unknown(signature, params)
+    if unknown:
+        raise TypeError(_sentence(fetcher, signature, f"params names {unknown[0]!r}, which it does not take"))
+    if use is not None and use.parameter is None and signature is not None:
+        plain = signature.parameters.get("session")
+        if plain is not None and plain.default is plain.empty:
+            raise TypeError(
+                f"fetcher {fetcher.name!r} has a parameter 'session' without a default; write "
+                "session=fetchline.injected in its signature to have it filled"
+            )
     first = items[0] if len(items) else None
     if first is None:
         first = _PLACE
     if first is _PLACE and not items:
-        signature = _signature(fetcher)
-        unknown = _unknown(signature, params)
-        if unknown:
-            raise TypeError(
-                _sentence(fetcher, signature, f"params names {unknown[0]!r}, which it does not take")
-            )
         return
     bind_item(fetcher, params, first, use)
 

@@ -12,7 +12,6 @@ from fetchline.catalog import catalog
 from fetchline.core.slots import DONE, Slot
 from fetchline.interfaces import Progress, ProgressBackend, Use
 from fetchline.results import Failure, Result, Success
-from fetchline.worker.sessions import counts
 
 if TYPE_CHECKING:
     from fetchline.runner import _Run
@@ -56,7 +55,6 @@ class Collector:
 
     def start(self) -> None:
         self._started = time.monotonic()
-        self._before = (counts.opened, counts.closed)
         info = self._run.info
         _log.info(
             "run %s of %r starts: %s items on %s x %d",
@@ -179,8 +177,9 @@ class Collector:
         summary, run = self.summary, self._run
         summary.wall_s = now - self._started
         summary.cooled_s = run.schedule.cooled_s
-        summary.logins = counts.opened - self._before[0]
-        summary.logouts = counts.closed - self._before[1]
+        session = run.program.session
+        if session is not None:
+            summary.logins, summary.logouts = session.counts.opened, session.counts.closed
         summary.abandoned = run.source.abandoned
         summary.stopped = run.schedule.stopping
         if self.wants_attempts:
@@ -191,7 +190,7 @@ class Collector:
         if self._observers is not None:
             self._observers.run_finished(run.info, summary)
             summary.observer_errors = self._observers.errors
-        if summary.failed:
+        if summary.failed > summary.codes["cancelled"]:
             _log.warning(
                 "run %s of %r: %d of %d items failed: %s",
                 run.info.id,
@@ -243,11 +242,22 @@ def _caller(run: _Run) -> Callable[[Any], Any]:
         from fetchline.items import Args
 
         once = fetcher.replace(retry=None)
-        if isinstance(item, Args):
-            return once(*item.args, **{**params, **item.kwargs})
-        return once(item, **params)
+        args, kwargs = (item.args, item.kwargs) if isinstance(item, Args) else ((item,), {})
+        value = once(*args, **{**params, **kwargs})
+        return _awaited(value) if fetcher.is_async else value
 
     return call
+
+
+def _awaited(coroutine: Any) -> Any:
+    """Run a coroutine here; inside a running loop, which cannot wait for itself, it is given to be awaited."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    return coroutine
 
 
 def _display(progress: Any) -> ProgressBackend | None:

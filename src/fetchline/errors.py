@@ -64,6 +64,9 @@ class UnknownName(FetchlineError, LookupError):
         super().__init__(kind, name, tuple(sorted(known)), hint)
         self.kind, self.name, self.known, self.hint = self.args
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __str__(self) -> str:
         near = difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.5)
         if near:

@@ -198,10 +198,10 @@ def run_in_parallel(
     try:
         if preserve_order:
             results: list[Result[Any]] = list(
-                run(func, items, key=_identity, on_error=on_error, progress=None, **options)
+                run(func, items, key=_places(items), on_error=on_error, progress=None, **options)
             )
         else:
-            ended = stream(func, items, key=_identity, on_error=on_error, as_completed=True, **options)
+            ended = stream(func, items, key=_places(items), on_error=on_error, as_completed=True, **options)
             results = list(ended)
     except BatchFailed as failed:
         failure = failed.failure
@@ -213,6 +213,7 @@ def run_in_parallel(
     return [result.value for result in results if isinstance(result, Success)]
 
 
-def _identity(item: Any) -> str:
-    """Arguments may be anything at all: the object itself is all the identity there is."""
-    return f"{repr(item)[:60]} at {id(item):x}"
+def _places(items: list[Any]) -> Callable[[Any], str]:
+    """Arguments may be anything at all: their place in the list is all the identity there is."""
+    places = {id(item): str(index) for index, item in reversed(list(enumerate(items)))}
+    return lambda item: places[id(item)]

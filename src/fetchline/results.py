@@ -135,6 +135,8 @@ class Failure:
     def rerun(self) -> Any:
         """Call the fetcher for this item here, in this thread, so that a debugger stops in it.
 
+        An async fetcher is run to its end too; inside a running loop you get its coroutine, to be awaited.
+
         Raises:
             RuntimeError: the failure did not come from a run.
             Exception: whatever the function raises.

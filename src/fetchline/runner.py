@@ -552,9 +552,9 @@ class _Run:
     def _interrupted(self) -> BatchInterrupted:
         batch = self.collector.batch(again=self._again)
         done = batch.summary.total - batch.summary.codes["cancelled"]
+        where = "had been handed out" if self.emits else "are in this exception's .batch"
         return BatchInterrupted(
-            f"interrupted: {done} of {batch.summary.total} items of {self.fetcher.name!r} are finished; they "
-            "are in this exception's .batch",
+            f"interrupted: {done} of {batch.summary.total} items of {self.fetcher.name!r} are finished; they {where}",
             batch,
         )
 

@@ -12,6 +12,7 @@ import click
 
 from fetchline.cli.common import Problem, Trouble
 from fetchline.cli.logs import log_at
+from fetchline.cli.misfits import join_most
 from fetchline.cli.signals import Signals
 from fetchline.cli.streams import printing_to_standard_error
 from fetchline.cli.tables import check_target, write
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from fetchline.batch import Batch
     from fetchline.fetchers import Fetcher
+    from fetchline.results import Failure
 
 __all__ = ["Ending", "run_batch"]
 
@@ -60,8 +62,8 @@ def run_batch(
             return signals.exit_code
         except (TypeError, ValueError) as error:
             raise Problem(str(error)) from error
-        ending.take(batch)
-    return 1 if batch.n_failed or not batch.complete else 0
+        misfits = ending.take(batch)
+    return 1 if batch.n_failed or misfits or not batch.complete else 0
 
 
 def _display() -> Any:
@@ -104,35 +106,45 @@ class Ending:
         """While CSV goes to standard output, keep out what fetchers print."""
         return printing_to_standard_error() if self._out == "-" else contextlib.nullcontext()
 
-    def take(self, batch: Batch[Any]) -> None:
-        """Write, then print, then say what became of it all.
+    def take(self, batch: Batch[Any]) -> int:
+        """Write, then print, then say what became of it all; how many values did not fit the others.
 
         Raises:
             Trouble: the values make no frame, or a file cannot be written.
         """
-        wrote = []
-        if self._failures is not None:
-            write(_failures(batch), self._failures)
-            wrote.append(f"{counted(batch.n_failed, 'failure')} to {self._failures}")
+        wrote: list[str] = []
+        misfits: list[Failure] = []
         try:
             if batch.n_succeeded or (not len(batch) and batch.complete):
-                frame = self._frame(batch)
+                frame, misfits = self._frame(batch)
                 if self._out is None:
                     self._print(frame)
                 else:
                     write(frame, self._out)
                     if self._out != "-":
-                        wrote.insert(0, f"{counted(frame.height, 'row')} to {self._out}")
+                        wrote.append(f"{counted(frame.height, 'row')} to {self._out}")
             elif self._out is not None:
                 click.echo(f"no item succeeded, so {self._out} is not written", err=True)
         finally:
-            self._tell(batch, wrote)
+            failures = [*batch.failures, *misfits]
+            if self._failures is not None:
+                write(_failures(failures), self._failures)
+                wrote.append(f"{counted(len(failures), 'failure')} to {self._failures}")
+            self._tell(batch, failures, wrote)
+        return len(misfits)
 
-    def _frame(self, batch: Batch[Any]) -> pl.DataFrame:
+    def _frame(self, batch: Batch[Any]) -> tuple[pl.DataFrame, list[Failure]]:
+        """Join the values; those that do not fit most of the others become failures, not the end of all."""
         try:
-            return batch.frame(key=self._key)
+            return batch.frame(key=self._key), []
         except (TypeError, ValueError) as error:
-            raise Trouble(f"the values make no frame: {error}") from error
+            try:
+                frame, misfits = join_most(batch, self._key)
+            except (TypeError, ValueError) as again:
+                raise Trouble(f"the values make no frame: {again}") from error
+            if not misfits:
+                raise Trouble(f"the values make no frame: {error}") from error
+            return frame, misfits
 
     def _print(self, frame: pl.DataFrame) -> None:
         if not self._limit:
@@ -143,13 +155,13 @@ class Ending:
         with pl.Config(tbl_rows=self._limit, tbl_width_chars=width, tbl_cols=-1):
             click.echo(str(frame))
 
-    def _tell(self, batch: Batch[Any], wrote: list[str]) -> None:
+    def _tell(self, batch: Batch[Any], failures: list[Failure], wrote: list[str]) -> None:
         width = columns(sys.stderr)
         for line in str(batch.summary).splitlines():
             wrapped = [line] if width is None else textwrap.wrap(line, width, subsequent_indent=" " * 12)
             click.echo("\n".join(wrapped), err=True)
         shown = 0
-        for failure in batch.failures:
+        for failure in failures:
             if failure.error_code == "cancelled":
                 continue
             if shown == self._limit:
@@ -169,7 +181,7 @@ def _stopped(batch: Batch[Any], signals: Signals) -> str:
     return f"fetchline: {how} after {done:,} of {counted(len(batch), 'item')}"
 
 
-def _failures(batch: Batch[Any]) -> pl.DataFrame:
+def _failures(failures: list[Failure]) -> pl.DataFrame:
     import polars as pl
 
     rows = [
@@ -181,7 +193,7 @@ def _failures(batch: Batch[Any]) -> pl.DataFrame:
             failure.message,
             repr(failure.item),
         )
-        for failure in batch.failures
+        for failure in failures
     ]
     schema = {
         "key": pl.String,

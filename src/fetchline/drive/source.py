@@ -23,7 +23,7 @@ from fetchline.drive.gates import Gate, ThreadGate
 from fetchline.errors import AttemptTimeout, FetchlineError
 from fetchline.interfaces import AttemptInfo, LoopWorker, RemoteWorker, Verdict, Worker
 from fetchline.results import ErrorCode
-from fetchline.worker.attempt import Program, open_sync
+from fetchline.worker.attempt import Program, make_portable, open_sync
 
 __all__ = ["Hand", "Source"]
 
@@ -237,6 +237,7 @@ class Source:
         """Bring an error, take the next slot; the error is judged here, on the worker, if it was not yet."""
         if verdict is None:
             verdict = self.program.verdict(error, slot)
+            error = make_portable(self.program, error)
         now = self.clock()
         with self.lock:
             if not self.fail_here(slot, token, error, verdict, now):

@@ -251,10 +251,16 @@ def _surround(program: Program) -> Callable[[], Any]:
 
 
 def make_portable(program: Program, error: BaseException) -> BaseException:
-    """Turn an error into one that survives pickling, in the session's own way where it has one."""
+    """Turn an error into one that survives pickling, in the session's own way where it has one.
+
+    On every executor, so that an error's type does not depend on where its attempt was made.
+    """
     use = program.session
-    if use is not None and use.spec.portable is not None:
+    if use is None or use.spec.portable is None:
+        return error
+    try:
         swapped = use.spec.portable(error)
-        if swapped is not error:
-            return swapped.with_traceback(error.__traceback__)
-    return error
+    except Exception as bug:
+        error.add_note(f"making this error portable raised {bug!r}")
+        return error
+    return error if swapped is error else swapped.with_traceback(error.__traceback__)

@@ -20,7 +20,7 @@ from typing import Any
 from fetchline.errors import SessionFailed
 from fetchline.interfaces import SessionSpec, Worker
 
-__all__ = ["OPENING", "Login", "LoopSessions", "SessionUse", "ThreadSessions", "counts"]
+__all__ = ["OPENING", "Login", "LoopSessions", "SessionUse", "ThreadSessions"]
 
 _log = logging.getLogger("fetchline.session")
 
@@ -29,15 +29,26 @@ OPENING = float("inf")
 """When an attempt began whose session is still opening: a login is not part of the attempt's timeout."""
 
 
-@dataclass(slots=True)
 class Counts:
-    """Logins and logouts of this process; differences are taken, so nothing resets them."""
+    """Sessions that one run opened and closed in this process."""
 
-    opened: int = 0
-    closed: int = 0
+    __slots__ = ("_lock", "closed", "opened")
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.opened = 0
+        self.closed = 0
 
-counts = Counts()
+    def open(self) -> None:
+        with self._lock:
+            self.opened += 1
+
+    def close(self) -> None:
+        with self._lock:
+            self.closed += 1
+
+    def __reduce__(self) -> tuple[type[Counts], tuple[()]]:
+        return Counts, ()
 
 
 _tokens: deque[tuple[SessionSpec, Mapping[str, Any], str]] = deque(maxlen=256)
@@ -57,6 +68,7 @@ class SessionUse:
     options: Mapping[str, Any] = field(default_factory=dict)
     parameter: str | None = None
     token: str = ""
+    counts: Counts = field(default_factory=Counts)
 
     @classmethod
     def of(cls, spec: SessionSpec, options: Mapping[str, Any], parameter: str | None) -> SessionUse:
@@ -242,12 +254,12 @@ def _enter(use: SessionUse) -> tuple[Any, ExitStack]:
         value = stack.enter_context(manager)
     except Exception as error:
         raise _failed(use, error) from error
-    counts.opened += 1
+    use.counts.open()
     return value, stack
 
 
 def _close(stack: ExitStack, use: SessionUse) -> None:
-    counts.closed += 1
+    use.counts.close()
     try:
         stack.close()
     except Exception as error:
@@ -300,13 +312,13 @@ class Login:
             self.ready.set_exception(failed)
             self.ready.exception()  # nobody may be waiting any more
             return
-        counts.opened += 1
+        use.counts.open()
         if not self.ready.done():
             self.ready.set_result(None)
         try:
             await self._leave.wait()
         finally:
-            counts.closed += 1
+            use.counts.close()
             try:
                 if asynchronous:
                     await manager.__aexit__(None, None, None)

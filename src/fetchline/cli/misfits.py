@@ -1,0 +1,69 @@
+"""One frame of the values that fit together, when some of a batch do not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from fetchline.items import key_parts
+from fetchline.results import Failure, Success
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from fetchline.batch import Batch
+
+__all__ = ["join_most"]
+
+
+def join_most(batch: Batch[Any], key: str | tuple[str, ...] | None) -> tuple[pl.DataFrame, list[Failure]]:
+    """Join the values with the most common columns and types; the others as failures, in input order.
+
+    Raises:
+        TypeError, ValueError: not even those make a frame.
+    """
+    from fetchline import frames
+
+    fitting: list[tuple[Success[Any], pl.DataFrame, tuple[Any, ...]]] = []
+    misfits: list[Failure] = []
+    for result in batch.successes:
+        if result.empty:
+            continue
+        try:
+            frame = frames.as_frame(result.value, result.key)
+        except (TypeError, ValueError) as error:
+            misfits.append(_misfit(result, str(error)))
+        else:
+            fitting.append((result, frame, tuple(frame.schema.items())))
+    if not fitting:
+        raise TypeError(str(misfits[0].error) if misfits else "there are no values")
+    (most, _), *_ = Counter(shape for _, _, shape in fitting).most_common(1)
+    kept = [(result, frame) for result, frame, shape in fitting if shape == most]
+    usual = dict(most)
+    for result, frame, shape in fitting:
+        if shape != most:
+            odd = {name: kind for name, kind in frame.schema.items() if usual.get(name) != kind}
+            misfits.append(
+                _misfit(result, f"its columns {odd or list(frame.schema)} are not as most others'")
+            )
+    misfits.sort(key=lambda failure: failure.index)
+    joined = frames.join(
+        [frame for _, frame in kept],
+        [result.key for result, _ in kept],
+        key=key,
+        parts=[key_parts(result.item, key) for result, _ in kept] if isinstance(key, tuple) else None,
+    )
+    return joined, misfits
+
+
+def _misfit(result: Success[Any], why: str) -> Failure:
+    return Failure(
+        ValueError(why),
+        result.key,
+        result.index,
+        result.item,
+        result.attempts,
+        result.waited_s,
+        result.ran_s,
+        "wrong_answer",
+    )
