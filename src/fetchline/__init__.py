@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fetchline.batch import Batch as Batch
-    from fetchline.batch import Summary as Summary
     from fetchline.catalog import use as use
     from fetchline.config import BatchConfig as BatchConfig
     from fetchline.errors import AttemptTimeout as AttemptTimeout
@@ -70,11 +69,12 @@ if TYPE_CHECKING:
     from fetchline.runner import run as run
     from fetchline.runner import stream as stream
     from fetchline.runner import submit as submit
+    from fetchline.summary import Summary as Summary
     from fetchline.worker.context import attempt as attempt
     from fetchline.worker.crash import WorkerCrashed as WorkerCrashed
 
 _HOMES = {
-    "batch": ("Batch", "Summary"),
+    "batch": ("Batch",),
     "catalog": ("use",),
     "config": ("BatchConfig",),
     "errors": (
@@ -117,6 +117,7 @@ _HOMES = {
     "results": ("Failure", "Result", "Success"),
     "retry": ("Try", "TryWithSession"),
     "runner": ("arun", "astream", "run", "stream", "submit"),
+    "summary": ("Summary",),
     "worker.context": ("attempt",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fetchline.batch import Batch, Columns, Reading, Summary, to_result
+from fetchline.batch import Batch, Columns, Reading, to_result
 from fetchline.catalog import catalog
 from fetchline.core.slots import DONE, Slot
 from fetchline.interfaces import Progress, ProgressBackend, Use
 from fetchline.results import Failure, Result, Success
+from fetchline.summary import Summary
 
 if TYPE_CHECKING:
-    from fetchline.runner import _Run
+    from fetchline.assembly import Run
 
 __all__ = ["Collector"]
 
@@ -24,7 +25,7 @@ _log = logging.getLogger("fetchline")
 class Collector:
     """Takes settled slots on the host, in completion order; ``raised`` is what ``on_error="raise"`` met."""
 
-    def __init__(self, run: _Run, items: Sequence[Any] | None) -> None:
+    def __init__(self, run: Run, items: Sequence[Any] | None) -> None:
         self._run = run
         config = run.config
         self.reading = Reading(
@@ -234,7 +235,7 @@ class Collector:
         )  # fmt: skip
 
 
-def _caller(run: _Run) -> Callable[[Any], Any]:
+def _caller(run: Run) -> Callable[[Any], Any]:
     """What ``failure.rerun()`` calls: one plain call, in the caller's thread."""
     fetcher, params = run.fetcher, dict(run.config.params or {})
 

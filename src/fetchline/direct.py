@@ -112,7 +112,7 @@ class _Tried:
 
 
 def _program(fetcher: Fetcher[Any, Any, Any], *, session: bool = True) -> Program:
-    from fetchline.runner import session_use
+    from fetchline.assembly import session_use
 
     use = session_use(fetcher) if session and fetcher.policies.session is not None else None
     policies = fetcher.policies

@@ -16,8 +16,8 @@ from fetchline.interfaces import Progress
 from fetchline.retry import check_count
 
 if TYPE_CHECKING:
+    from fetchline.assembly import Run
     from fetchline.batch import Batch
-    from fetchline.runner import _Run
 
 __all__ = ["Job", "JobInfo", "JobStatus", "JobTracker"]
 
@@ -43,7 +43,7 @@ class Job(Generic[T]):
         id: a UUID as text.
     """
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self.id = run.info.id
         # Not an Event: a KeyboardInterrupt in its Condition can leak the lock and hang the job's own thread.

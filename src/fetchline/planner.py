@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fetchline.assembly import find, registry_of, session_use
 from fetchline.binding import bind_item
 from fetchline.config import resolve
 from fetchline.drive.feed import KeyCheck
 from fetchline.executors import choose
 from fetchline.items import check_items, key_of
-from fetchline.runner import _registry, find, session_use
 
 __all__ = ["Plan", "plan"]
 
@@ -72,7 +72,7 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
       calls     1, 2, 3
     """
     config = options.pop("config", None)
-    found = find(fetcher, _registry(options, config))
+    found = find(fetcher, registry_of(options, config))
     chosen = resolve(options, config, {"on_error": "collect", "progress": None})
     check_items(items)
     crew = choose(

@@ -17,10 +17,11 @@ from contextlib import ExitStack
 from contextvars import Context
 from typing import Any
 
-from fetchline.core.schedule import NEVER, Schedule
+from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
 from fetchline.drive.gates import Gate, ThreadGate
-from fetchline.errors import AttemptTimeout, FetchlineError
+from fetchline.drive.keeper import Keeper
+from fetchline.errors import FetchlineError
 from fetchline.interfaces import AttemptInfo, LoopWorker, RemoteWorker, Verdict, Worker
 from fetchline.results import ErrorCode
 from fetchline.worker.attempt import Program, make_portable, open_sync
@@ -93,14 +94,13 @@ class Source:
         self.width = width
         self._max_abandoned = max_abandoned
         self._hands: set[Hand] = set()
-        self._parked: deque[Hand] = deque()
+        self.parked: deque[Hand] = deque()
         self.host: Gate | None = None
         self._alarm = 0
         self.awaited: Slot | None = None
-        self._keeper: ThreadGate | None = None
-        self._keeper_due = NEVER
+        self.keeper = Keeper(self)
         self._feeder: Gate | None = None
-        self._closed = False
+        self.closed = False
         self._blob: bytes | None = None
 
     # -- threads that make attempts themselves --------------------------------------------------------------
@@ -205,7 +205,7 @@ class Source:
             # Parked before it looks: the feeder appends before it looks for somebody parked.
             if not hand.parked:
                 hand.parked = True
-                self._parked.append(hand)
+                self.parked.append(hand)
             slot = self.lease(hand, now)
             if slot is not None:
                 return slot, False
@@ -213,7 +213,7 @@ class Source:
                 self._unpark(hand)
                 self._hands.discard(hand)
                 return None, True
-            start = self.arm(now)
+            start = self.keeper.arm(now)
         if start is not None:
             start()
         return None, False
@@ -244,7 +244,7 @@ class Source:
                 self.abandoned -= 1
                 return None
             slot_next = self.lease(hand, now)
-            start = self.arm(now)
+            start = self.keeper.arm(now)
         if start is not None:
             start()
         return slot_next
@@ -272,10 +272,10 @@ class Source:
             return None
         hand.slot = slot
         hand.token = slot.token
-        if self._parked:
+        if self.parked:
             if hand.parked:
                 self._unpark(hand)
-            if self._parked and schedule.running < schedule.concurrency and schedule.startable:
+            if self.parked and schedule.running < schedule.concurrency and schedule.startable:
                 self.wake_one()
         return slot
 
@@ -287,7 +287,7 @@ class Source:
         self.schedule.feed(items, now)
 
     def _over(self) -> bool:
-        if self._closed or self.schedule.stopping is not None:
+        if self.closed or self.schedule.stopping is not None:
             return True
         if self.schedule.finished and not self.inbox:
             self._wake_all()
@@ -297,7 +297,7 @@ class Source:
     def _unpark(self, hand: Hand) -> None:
         if hand.parked:
             hand.parked = False
-            self._parked.remove(hand)
+            self.parked.remove(hand)
 
     def _spare(self) -> bool:
         """Whether there are more hands than items that may still want one: the input has ended."""
@@ -306,13 +306,13 @@ class Source:
 
     def wake_one(self) -> None:
         """Ring a parked worker, if there is one; call with the lock held."""
-        if self._parked:
-            hand = self._parked.popleft()
+        if self.parked:
+            hand = self.parked.popleft()
             hand.parked = False
             hand.gate.ring()
 
     def _wake_all(self) -> None:
-        for hand in self._parked:
+        for hand in self.parked:
             hand.gate.ring()
 
     def trace(self, slot: Slot, verdict: Verdict | None) -> None:
@@ -339,7 +339,7 @@ class Source:
     def put(self, item: Any) -> None:
         """Hand in one item; safe from any thread."""
         self.inbox.append(item)
-        if self._parked:
+        if self.parked:
             self.poke()
 
     def poke(self) -> None:
@@ -348,7 +348,7 @@ class Source:
             now = self.clock()
             if self.inbox:
                 self._drain_inbox(now)
-            if self._parked and self.schedule.startable and self.schedule.running < self.schedule.concurrency:
+            if self.parked and self.schedule.startable and self.schedule.running < self.schedule.concurrency:
                 self.wake_one()
 
     def close_input(self) -> None:
@@ -372,7 +372,7 @@ class Source:
     def room_or_ring(self, gate: Gate) -> int | None:
         """How much room there is; 0: the gate is rung when there is some; None: the run has stopped."""
         with self.lock:
-            if self.schedule.stopping is not None or self._closed:
+            if self.schedule.stopping is not None or self.closed:
                 return None
             room = max(self.room(), 0)
             if room == 0:
@@ -399,7 +399,7 @@ class Source:
         with self.lock:
             self.schedule.release(count)
             feeder, self._feeder = self._feeder, None
-            if self._parked and self.schedule.startable:
+            if self.parked and self.schedule.startable:
                 self.wake_one()
         if feeder is not None:
             feeder.ring()
@@ -442,7 +442,7 @@ class Source:
             self._drain_inbox(self.clock())
         self.schedule.stop(code)
         self._wake_all()
-        for gate in (self.host, self._feeder, self._keeper):
+        for gate in (self.host, self._feeder, self.keeper.gate):
             if gate is not None:
                 gate.ring()
 
@@ -475,9 +475,9 @@ class Source:
     def close(self) -> None:
         """End of the run: nobody waits here any longer."""
         with self.lock:
-            self._closed = True
+            self.closed = True
             self._wake_all()
-            for gate in (self._keeper, self._feeder):
+            for gate in (self.keeper.gate, self._feeder):
                 if gate is not None:
                     gate.ring()
 
@@ -493,75 +493,26 @@ class Source:
 
     # -- time -----------------------------------------------------------------------------------------------
 
-    def arm(self, now: float) -> Callable[[], None] | None:
-        """Have the keeper look when the schedule asks for it; what it gives must be called without the lock."""
-        due = self.schedule.timer(now)
-        if due >= self._keeper_due:
-            return None
-        self._keeper_due = due
-        if self._keeper is not None:
-            self._keeper.ring()
-            return None
-        self._keeper = ThreadGate()
-        return threading.Thread(target=self._keep_time, name="fetchline-keeper", daemon=True).start
-
     def watch(self) -> None:
-        """Start keeping time for attempts that just began, where they have a timeout."""
+        """Start keeping time for attempts that are about to begin, where they have a timeout."""
         with self.lock:
-            start = self.arm(self.clock())
+            start = self.keeper.arm(self.clock())
         if start is not None:
             start()
 
-    def _keep_time(self) -> None:
-        gate = self._keeper
-        assert gate is not None
-        try:
-            while True:
-                late: list[tuple[Slot, int]] = []
-                with self.lock:
-                    if self._closed:
-                        return
-                    now = self.clock()
-                    late = self.schedule.expired(now)
-                    if not late:
-                        due = self.schedule.timer(now)
-                        if not self._parked:
-                            # Whoever comes back looks for itself; only timeouts need somebody to watch.
-                            due = self.schedule.next_expiry(now)
-                        elif due <= now:
-                            self.wake_one()
-                        # Whoever was rung needs a moment to take what is due.
-                        pause = max(due - now, 0.001)
-                        self._keeper_due = now + pause
-                for slot, token in late:
-                    self._time_out(slot, token)
-                if not late:
-                    gate.wait(pause if pause < 86400 else -1)
-        except BaseException as bug:  # as for workers
-            self.broke(bug)
-
-    def _time_out(self, slot: Slot, token: int) -> None:
-        timeout = self.schedule.limits.timeout
-        key = self.program.key_of(slot.item)
-        error = AttemptTimeout(f"{key!r}: the attempt took longer than its timeout of {timeout:g} s")
-        verdict = self.program.verdict(error, slot)
-        hand = None
-        with self.lock:
-            if not self.fail_here(slot, token, error, verdict, self.clock()):
-                return
-            for candidate in self._hands:
-                if candidate.slot is slot:
-                    hand = candidate
-                    break
-            if hand is not None:
+    def lose(self, slot: Slot, error: BaseException) -> Hand | None:
+        """Give up the hand of an attempt that is past its timeout; with the lock held."""
+        for hand in self._hands:
+            if hand.slot is slot:
                 self._hands.discard(hand)
                 self.abandoned += 1
                 if self.abandoned > self._max_abandoned and self.bug is None:
                     self.bug = FetchlineError(
-                        f"{self.abandoned} attempts are stuck past their timeout of {timeout:g} s and hold their "
-                        "threads; the run is stopped. Give the function's own client a timeout, or use "
+                        f"{self.abandoned} attempts are stuck past their timeout and hold their threads; the run is "
+                        "stopped. Give the function's own client a timeout, or use "
                         'executor="process", whose workers can be ended'
                     )
+                    self.bug.__cause__ = error
                     self._stop("error")
-        if hand is not None:
-            hand.replace()
+                return hand
+        return None

@@ -1,0 +1,411 @@
+"""One run, put together: fetcher, items, executor, sessions, schedule; started, hosted, and brought to an end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+import uuid
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextvars import copy_context
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fetchline.batch import Batch
+from fetchline.binding import bind_check
+from fetchline.catalog import catalog
+from fetchline.collector import Collector
+from fetchline.config import BatchConfig, resolve
+from fetchline.core.schedule import Limits, Schedule
+from fetchline.drive.feed import Intake, KeyCheck
+from fetchline.drive.gates import LoopGate
+from fetchline.drive.host import Host, Interrupted, LoopHost
+from fetchline.drive.source import Source
+from fetchline.errors import BatchCancelled, BatchFailed, BatchInterrupted, InputFailed
+from fetchline.executors import Crew, choose
+from fetchline.fetchers import Fetcher
+from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo, SessionSpec, Use
+from fetchline.items import Grid, check_items, uniform_type
+from fetchline.registry import Registry, default
+from fetchline.results import Result
+from fetchline.verdict import Judge
+from fetchline.worker.attempt import Program
+from fetchline.worker.sessions import SessionUse
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Run", "find", "registry_of", "session_use"]
+
+T = TypeVar("T")
+_log = logging.getLogger("fetchline")
+_LEAVE_S = 5.0
+_WHOLE = (list, tuple, range, Grid)
+
+
+def find(fetcher: Any, registry: Any = None) -> Fetcher[Any, Any, Any]:
+    """Get the fetcher meant by a fetcher, a name or a plain function."""
+    if registry is not None and not isinstance(registry, Registry):
+        raise TypeError(f"registry must be a fetchline.Registry, not {registry!r}")
+    if isinstance(fetcher, Fetcher):
+        return fetcher
+    if isinstance(fetcher, str):
+        found: Fetcher[Any, Any, Any] = (registry if registry is not None else default)[fetcher]
+        return found
+    if callable(fetcher):
+        return Fetcher.of(fetcher)
+    raise TypeError(f"a fetcher, its name or a function is wanted, not {fetcher!r}")
+
+
+def registry_of(options: Mapping[str, Any], config: BatchConfig | None) -> Any:
+    said = options.get("registry")
+    return said if said is not None else getattr(config, "registry", None)
+
+
+def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
+    """Resolve what the fetcher declared as ``session=``."""
+    session, parameter = fetcher.policies.session, fetcher.session_parameter
+    if session is None:
+        if parameter is not None:
+            raise TypeError(
+                f"{fetcher.name!r} wants a session in {parameter!r}, but declares none: @fetcher(session=...)"
+            )
+        return None
+    named = Use(session) if isinstance(session, str) else session
+    options: dict[str, Any] = {}
+    if isinstance(named, Use):
+        session, options = catalog().session(named.name), dict(named.options)
+    if not isinstance(session, SessionSpec):
+        name = getattr(session, "__qualname__", None) or type(session).__name__
+        session = SessionSpec(name=name, factory=session)
+    only_async = session.factory is None or (
+        isinstance(session.factory, type)
+        and hasattr(session.factory, "__aenter__")
+        and not hasattr(session.factory, "__enter__")
+    )
+    if only_async and not fetcher.is_async:
+        raise TypeError(
+            f"{fetcher.name!r} is not async, but session {session.name!r} is for async functions only"
+        )
+    return SessionUse.of(session, options, parameter)
+
+
+class Run:
+    """One run, with everything decided and nothing started."""
+
+    def __init__(
+        self,
+        fetcher: Any,
+        items: Any,
+        options: dict[str, Any],
+        *,
+        progress: Any,
+        emits: bool = False,
+        ordered: bool = False,
+        on_loop: bool = False,
+        feeder: bool = False,
+    ) -> None:
+        options = dict(options)
+        config = options.pop("config", None)
+        self.fetcher = find(fetcher, registry_of(options, config))
+        defaults = {"progress": progress, "on_error": "collect"}
+        chosen = self.config = resolve(options, config, defaults)
+        check_items(items)
+        policies = self.fetcher.policies
+        self.key = chosen.key if chosen.key is not None else policies.key
+        self.emits, self.ordered, self.on_loop = emits, ordered, on_loop
+        self.feeder = feeder or emits
+        use = session_use(self.fetcher)
+        self.crew = choose(
+            chosen.executor,
+            asynchronous=self.fetcher.is_async,
+            workers=chosen.workers,
+            concurrency=chosen.concurrency,
+            on_loop=on_loop,
+            session=None if use is None else use.spec,
+        )
+        if hasattr(items, "__aiter__") and not on_loop:
+            raise TypeError("an async iterable of items needs an event loop: use arun or astream")
+        # A batch keeps every result anyway: its window only spares the host's time.
+        window = chosen.window or max(1024 if emits else 1 << 16, 10 * self.crew.concurrency)
+        self.total = _length(items)
+        self.info = RunInfo(
+            id=str(uuid.uuid4()),
+            fetcher=self.fetcher.name,
+            executor=self.crew.name,
+            concurrency=self.crew.concurrency,
+            total=self.total,
+            params=dict(chosen.params or {}),
+        )
+        self.program = Program(
+            function=self.fetcher.function,
+            reference=self.fetcher,
+            name=self.fetcher.name,
+            judge=Judge(policies.retry, use.spec if use else None, policies.idempotent),
+            params=dict(chosen.params or {}),
+            session=use,
+            middleware=catalog().middleware(chosen.plugins, self.info) if chosen.plugins else (),
+            timeout=policies.timeout,
+            key=self.key,
+        )
+        self.whole = self._take_whole(items)
+        if self.whole is None:
+            bind_check(self.fetcher, chosen.params or {}, (), use)
+        self.collector = Collector(self, items=self.whole)
+        self.schedule = Schedule(
+            Limits(
+                concurrency=self.crew.concurrency,
+                window=window,
+                retry=policies.retry.limit,
+                timeout=policies.timeout if self._timed_by_schedule() else None,
+                fail_fast=chosen.on_error == "raise",
+                rates=policies.pace.windows if policies.pace else (),
+            ),
+            ordered=ordered,
+        )
+        self.source = Source(
+            self.schedule,
+            self.program,
+            context=copy_context(),
+            width=self.crew.width,
+            max_abandoned=2 * self.crew.concurrency,
+            trace=self.collector.wants_attempts,
+        )
+        self._pusher: threading.Thread | None = None
+        self.intake: Intake | None = None
+        if self.whole is None:
+            # A batch keeps its keys anyway; a stream must not grow.
+            check = KeyCheck(self.key, remember=window if emits else None)
+            self.intake = Intake(self.source, items, check)
+
+    def _timed_by_schedule(self) -> bool:
+        """A lane times its process itself: it alone knows which item of a chunk has begun; and an attempt in
+        the host's own thread cannot be given up."""
+        return self.crew.width > 1 or self.crew.name not in ("serial", "process")
+
+    def _take_whole(self, items: Any) -> Sequence[Any] | None:
+        """Check an input that is at hand, before anything starts."""
+        if type(items) is not Grid and type(items) not in _WHOLE and _length(items) is not None:
+            items = list(items)
+        if type(items) not in _WHOLE:
+            return None
+        whole: Sequence[Any] = tuple(items) if type(items) is list else items
+        if self.key is not None or (not isinstance(whole, range) and uniform_type(whole) is None):
+            check = KeyCheck(self.key)
+            for item in whole:
+                check(item)
+        bind_check(self.fetcher, self.config.params or {}, whole, self.program.session)
+        return whole
+
+    # -- on the caller's thread -----------------------------------------------------------------------------
+
+    def batch_here(self) -> Batch[Any]:
+        """Run to the end on this thread."""
+        host = self._host()
+        with self._started(host), contextlib.suppress(Interrupted):
+            host.run()
+        return self._outcome(host)
+
+    def results_here(self) -> Iterator[Result[Any]]:
+        """Hand out results on this thread."""
+        host = self._host()
+        record = self.collector.record
+        with (
+            self._started(host),
+            contextlib.suppress(Interrupted),
+            contextlib.closing(host.stream()) as slots,
+        ):
+            for slot in slots:
+                yield record(slot)
+        self._outcome(host)
+
+    def _host(self) -> Host:
+        inline = self.crew.name == "serial"
+        intake = self.intake if inline or not self.feeder else None
+        return Host(self.source, intake, inline=inline, **self._desk())
+
+    def _desk(self) -> dict[str, Any]:
+        return {
+            "sink": self.collector.take,
+            "tick": self.collector.tick,
+            "ordered": self.ordered,
+            "emits": self.emits,
+            "deadline": self.config.deadline and time.monotonic() + self.config.deadline,
+        }
+
+    @contextlib.contextmanager
+    def _started(self, host: Host) -> Iterator[None]:
+        crew = self.crew
+        pool: Any = None
+        self.collector.start()
+        try:
+            with host.signals:
+                if self.whole is not None:
+                    self.schedule.feed_from(self.whole)
+                if crew.name != "serial":
+                    pool = crew.pool() if crew.owned else crew.pool
+                    self._set_to_work(pool, crew)
+                    if self.intake is not None and self.feeder:
+                        self.intake.in_thread()
+                self.source.watch()
+            yield
+        finally:
+            with host.signals:
+                if not self.schedule.finished:
+                    self.source.stop()
+                    self.source.give_up()
+                self.source.close()
+                if pool is not None:
+                    self._leave_interruptibly(pool, host)
+                self.collector.finish()
+
+    def _leave_interruptibly(self, pool: Any, host: Host) -> None:
+        host.signals.raising = True
+        try:
+            self._leave(pool)
+        except KeyboardInterrupt:
+            host.signals.count += 1  # a logout that hangs: it is not waited for any longer
+        finally:
+            host.signals.raising = False
+
+    def _set_to_work(self, pool: Any, crew: Crew) -> None:
+        workers = crew.workers
+        if self.whole is not None:
+            workers = max(1, min(workers, len(self.whole)))
+        if isinstance(pool, PullExecutor):
+            pool.work(self.source, workers)
+        else:
+            from fetchline.drive.push import push
+
+            self._pusher = push(
+                self.source,
+                pool,
+                crew.concurrency,
+                run_id=self.info.id,
+                pickled=crew.spec.needs_pickling,
+            )
+
+    def _leave(self, pool: Any) -> None:
+        """Wait for the workers, which close their sessions on leaving; not for those that were given up."""
+        wait = not self.source.gave_up
+        if self._pusher is not None:
+            self._pusher.join(_LEAVE_S if wait else 0.1)
+        if self.crew.owned:
+            # Our own pools have let go of what is stuck; a stranger's would wait for it.
+            pool.shutdown(wait=wait and (isinstance(pool, PullExecutor) or self.source.abandoned == 0))
+
+    # -- on the caller's loop -------------------------------------------------------------------------------
+
+    async def batch_on_loop(self) -> Batch[Any]:
+        """Run to the end as part of the caller's task."""
+        async with contextlib.aclosing(self._slots_on_loop()) as slots:
+            async for _ in slots:
+                raise AssertionError("a run hands nothing out")
+        return self._outcome(None)
+
+    async def results_on_loop(self) -> AsyncIterator[Result[Any]]:
+        """Hand out results to the caller's task."""
+        record = self.collector.record
+        async with contextlib.aclosing(self._slots_on_loop()) as slots:
+            async for slot in slots:
+                yield record(slot)
+        self._outcome(None)
+
+    async def _slots_on_loop(self) -> AsyncGenerator[Any, None]:
+        loop = asyncio.get_running_loop()
+        host = LoopHost(self.source, None, gate=LoopGate(loop), **self._desk())
+        here = self.crew.spec.runs_coroutines and not self.crew.spec.needs_pickling and self.fetcher.is_async
+        pool: Any = None
+        worker = LoopWorker()
+        self.collector.start()
+        try:
+            if self.whole is not None:
+                self.schedule.feed_from(self.whole)
+            elif self.intake is not None:
+                if hasattr(self.intake._items, "__aiter__"):
+                    worker.start(self.intake.on_loop(LoopGate(loop)))
+                else:
+                    self.intake.in_thread()
+            if here:
+                tasks = self.crew.concurrency
+                self.source.aserve(worker, tasks if self.total is None else max(1, min(tasks, self.total)))
+            else:
+                pool = self.crew.pool() if self.crew.owned else self.crew.pool
+                self._set_to_work(pool, self.crew)
+            self.source.watch()
+            async with contextlib.aclosing(host.stream()) as slots:
+                async for slot in slots:
+                    yield slot
+        finally:
+            await host.end()
+            self.source.close()
+            for task in worker.tasks:
+                task.cancel()
+            if worker.tasks:
+                await asyncio.wait(worker.tasks, timeout=1.0)
+            await worker.aclose()
+            if pool is not None:
+                await asyncio.to_thread(self._leave, pool)
+            self.collector.finish()
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def _outcome(self, host: Host | None) -> Batch[Any]:
+        if self.source.bug is not None:
+            raise self.source.bug
+        batch = self.collector.batch(again=self._again)
+        summary = batch.summary
+        if host is not None and host.signals.count:
+            raise self._interrupted()
+        if self.intake is not None and self.intake.error is not None:
+            error = self.intake.error
+            raise InputFailed(
+                f"the items for {self.fetcher.name!r} ended with {type(error).__name__}: {error}, after "
+                f"{summary.total} of them",
+                batch,
+            ) from error
+        if self.collector.raised is not None:
+            failure = self.collector.raised
+            raise BatchFailed(
+                f"{self.fetcher.name!r} failed for item {failure.index}, key {failure.key!r}: {failure.message}; "
+                f"{summary.succeeded} items had succeeded",
+                batch,
+                failure,
+            ) from failure.error
+        if self.collector.cancelled:
+            raise BatchCancelled(
+                f"the run of {self.fetcher.name!r} was cancelled after {summary.succeeded} of {summary.total} items",
+                batch,
+            )
+        return batch
+
+    def _interrupted(self) -> BatchInterrupted:
+        batch = self.collector.batch(again=self._again)
+        done = batch.summary.total - batch.summary.codes["cancelled"]
+        where = "had been handed out" if self.emits else "are in this exception's .batch"
+        return BatchInterrupted(
+            f"interrupted: {done} of {batch.summary.total} items of {self.fetcher.name!r} are finished; they {where}",
+            batch,
+        )
+
+    def _again(self, items: list[Any]) -> Batch[Any]:
+        config = replace(self.config, executor=self._executor_again())
+        return Run(self.fetcher, items, {"config": config}, progress="auto").batch_here()
+
+    def _executor_again(self) -> Any:
+        return self.config.executor if self.crew.owned else self.crew.pool
+
+
+def _length(items: Any) -> int | None:
+    try:
+        return len(items)
+    except TypeError:
+        return None

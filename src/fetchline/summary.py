@@ -1,0 +1,95 @@
+"""What a run came to, in numbers and in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from fetchline.results import ErrorCode
+
+__all__ = ["Summary"]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        fetcher, executor, concurrency: what ran, where, how wide.
+        total: items taken.
+        succeeded, empty, failed: items by outcome; ``empty`` ones (``NoData``) are among the succeeded.
+        codes: failures by error code.
+        first_keys: the first key of each error code.
+        attempts: calls of the function.
+        wall_s: seconds from start to end.
+        ran_s: seconds attempts ran, all added up.
+        cooled_s: seconds nothing could start because a server asked for a pause.
+        logins, logouts: sessions opened and closed in this process.
+        abandoned: attempts left running past their timeout or past the end of the run.
+        observer_errors: errors of observer plugins, logged and isolated.
+        stopped: why the run ended early, or None.
+        advice: what would make the next run better.
+    """
+
+    fetcher: str = ""
+    executor: str = ""
+    concurrency: int = 1
+    total: int = 0
+    succeeded: int = 0
+    empty: int = 0
+    failed: int = 0
+    codes: Counter[ErrorCode] = field(default_factory=Counter)
+    first_keys: dict[ErrorCode, str] = field(default_factory=dict)
+    attempts: int = 0
+    wall_s: float = 0.0
+    ran_s: float = 0.0
+    cooled_s: float = 0.0
+    logins: int = 0
+    logouts: int = 0
+    abandoned: int = 0
+    observer_errors: int = 0
+    stopped: str | None = None
+
+    @property
+    def advice(self) -> list[str]:
+        out = []
+        if self.cooled_s > 0.1 * self.wall_s and self.cooled_s > 1:
+            out.append(
+                f"the server's own limit held the run back for {self.cooled_s:.1f} s: a pace= just below it "
+                "avoids the refusals"
+            )
+        if self.abandoned:
+            out.append(
+                f"{self.abandoned} attempts are stuck and hold their threads: give the client a timeout of its own"
+            )
+        busy = self.ran_s / (self.wall_s * self.concurrency) if self.wall_s else 0.0
+        if busy > 0.9 and self.wall_s > 5 and self.executor in ("thread", "asyncio"):
+            out.append("every worker was busy all the time: a higher concurrency may be faster")
+        return out
+
+    @property
+    def failures_by_code(self) -> str:
+        return ", ".join(
+            f"{count} {code} (first: {self.first_keys[code]!r})" for code, count in self.codes.most_common()
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.fetcher}: {self.total:,} items in {self.wall_s:.2f} s on {self.executor} x {self.concurrency}",
+            f"  succeeded {self.succeeded:,}" + (f", {self.empty:,} of them empty" if self.empty else ""),
+        ]
+        if self.failed:
+            lines.append(f"  failed    {self.failed:,}: {self.failures_by_code}")
+        again = self.attempts - self.total
+        lines.append(
+            f"  attempts  {self.attempts:,}" + (f", {again:,} more than one each" if again > 0 else "")
+            + f"; {self.ran_s:.2f} s added up"
+        )  # fmt: skip
+        if self.cooled_s:
+            lines.append(f"  cooldown  {self.cooled_s:.2f} s, as the server asked")
+        if self.logins:
+            lines.append(f"  sessions  {self.logins} opened, {self.logouts} closed")
+        if self.stopped:
+            lines.append(f"  stopped   {self.stopped}")
+        lines.extend(f"  advice    {line}" for line in self.advice)
+        return "\n".join(lines)
