@@ -43,24 +43,13 @@ class _Crew:
 
     def start(self) -> None:
         context = self.source.context
-        self.worker.start(self._work(), None if context is None else context.copy())
-
-    def _hand(self, gate: LoopGate) -> Hand:
-        task = asyncio.current_task()
-        assert task is not None
-        mine = task
-
-        def replace() -> None:
-            mine.cancel()
-            if self.source.schedule.stopping is None:
-                self.start()
-
-        return Hand(gate, lambda: _call(self.loop, replace), interrupt=lambda: _call(self.loop, mine.cancel))
+        task = self.loop.create_task(self._work(), context=None if context is None else context.copy())
+        self.worker.tasks.add(task)
 
     async def _work(self) -> None:
         source, make, loop = self.source, self.make, self.loop
         gate = LoopGate(loop)
-        hand = self._hand(gate)
+        hand = _TaskHand(gate, self)
         source.enter(hand)
         cell = Cell(source.program)
         current.set(cell)
@@ -76,7 +65,7 @@ class _Crew:
                 except BaseException as error:  # a CancelledError may be the function's own
                     if source.left(hand):
                         source.came_back()
-                        raise
+                        return
                     slot = source.failed(hand, slot, token, error)
                 else:
                     slot = source.done(hand, slot, token, value)
@@ -93,6 +82,31 @@ class _Crew:
             source.broke(bug)
         finally:
             source.leave(hand)
+            self.worker.tasks.discard(hand.task)
+
+
+class _TaskHand(Hand):
+    """A task at work: it can be cancelled, and another can take its place."""
+
+    __slots__ = ("_crew", "task")
+
+    def __init__(self, gate: LoopGate, crew: _Crew) -> None:
+        super().__init__(gate, self._replace, self._interrupt)
+        self._crew = crew
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
+
+    def _interrupt(self) -> None:
+        _call(self._crew.loop, self.task.cancel)
+
+    def _replace(self) -> None:
+        _call(self._crew.loop, self._replace_here)
+
+    def _replace_here(self) -> None:
+        self.task.cancel()
+        if self._crew.source.schedule.stopping is None:
+            self._crew.start()
 
 
 async def _next(source: Source, hand: Hand, gate: LoopGate) -> Slot | None:

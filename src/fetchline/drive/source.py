@@ -184,7 +184,7 @@ class Source:
         with self.lock:
             self._hands.discard(hand)
             self._unpark(hand)
-            if self.host is not None:
+            if self.host is not None and not self._hands:
                 self.host.ring()
 
     def came_back(self) -> None:
