@@ -210,7 +210,8 @@ class Run:
     def batch_here(self) -> Batch[Any]:
         """Run to the end on this thread."""
         host = self._host()
-        with self._started(host), contextlib.suppress(Interrupted):
+        # All of it under one handler: between two waits the default one would raise anywhere at all.
+        with host.signals, self._started(host), contextlib.suppress(Interrupted):
             host.run()
         return self._outcome(host)
 
@@ -330,7 +331,7 @@ class Run:
             if self.whole is not None:
                 self.schedule.feed_from(self.whole)
             elif self.intake is not None:
-                if hasattr(self.intake._items, "__aiter__"):
+                if self.intake.asynchronous:
                     worker.start(self.intake.on_loop(LoopGate(loop)))
                 else:
                     self.intake.in_thread()

@@ -85,6 +85,11 @@ class Intake:
         self.ended = False
         self._iterator: Iterator[Any] | None = None
 
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the iterable is an async one."""
+        return hasattr(self._items, "__aiter__")
+
     def some(self) -> bool:
         """Draw some items in this thread, as many as are welcome; whether the input goes on."""
         source = self._source
