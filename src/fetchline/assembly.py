@@ -29,7 +29,7 @@ from fetchline.drive.feed import Intake, KeyCheck
 from fetchline.drive.gates import LoopGate
 from fetchline.drive.host import Host, Interrupted, LoopHost
 from fetchline.drive.source import Source
-from fetchline.errors import BatchCancelled, BatchFailed, BatchInterrupted, InputFailed
+from fetchline.errors import BatchCancelled, BatchError, BatchFailed, BatchInterrupted, InputFailed
 from fetchline.executors import Crew, choose
 from fetchline.fetchers import Fetcher
 from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo, SessionSpec, Use
@@ -262,6 +262,7 @@ class Run:
             with host.signals:
                 if not self.schedule.finished:
                     self.source.stop()
+                    self.source.interrupt()
                     self.source.give_up()
                 self.source.close()
                 if pool is not None:
@@ -360,9 +361,12 @@ class Run:
     # -- the end --------------------------------------------------------------------------------------------
 
     def _outcome(self, host: Host | None) -> Batch[Any]:
-        if self.source.bug is not None:
-            raise self.source.bug
         batch = self.collector.batch(again=self._again)
+        if self.source.bug is not None:
+            bug = self.source.bug
+            raise BatchError(
+                f"the run of {self.fetcher.name!r} broke: {type(bug).__name__}: {bug}", batch
+            ) from bug
         summary = batch.summary
         if host is not None and host.signals.count:
             raise self._interrupted()

@@ -179,7 +179,7 @@ class _Here:
             current.reset(token)
 
 
-def _stays() -> None:
+def _stays(task: object) -> None:
     """Nobody replaces the caller's own thread."""
 
 

@@ -104,6 +104,8 @@ def choose(
     elif isinstance(executor, Executor) and not isinstance(executor, type):
         pool = executor
         spec = _spec_of(pool)
+    elif (built_in := _built_in(executor)) is not None:
+        spec = built_in
     elif callable(executor):
         spec = ExecutorSpec(
             name=getattr(executor, "__name__", "executor"),
@@ -165,10 +167,21 @@ def _start(spec: ExecutorSpec, workers: int, options: dict[str, Any]) -> Any:
     return pool
 
 
+def _built_in(kind: Any) -> ExecutorSpec | None:
+    """The spec of one of our own executor classes, given as such."""
+    if getattr(kind, "__module__", "").startswith("fetchline.builtin."):
+        for name in ("serial", "thread", "process", "asyncio"):
+            spec = catalog().executor(name)
+            if spec.factory is kind:
+                return spec
+    return None
+
+
 def _spec_of(pool: Any) -> ExecutorSpec:
     for kind in type(pool).__mro__:
-        if kind in _specs_by_type:
-            return _specs_by_type[kind]
+        spec = _specs_by_type.get(kind) or _built_in(kind)
+        if spec is not None:
+            return spec
     return ExecutorSpec(
         name=type(pool).__name__,
         factory=type(pool),

@@ -90,11 +90,11 @@ class Worker(ExitStack):
     worker ends; it hands it to every source the worker serves.
     """
 
-    def __init__(self, replace: Callable[[], None]) -> None:
+    def __init__(self, replace: Callable[[Callable[[Worker], None]], None]) -> None:
         super().__init__()
         self.kept: dict[Any, Any] = {}
         self.replace = replace
-        """Called from another thread: this worker is stuck, so put another in its place."""
+        """Called from another thread: this worker is stuck in the task given, so put another in its place at it."""
 
 
 class LoopWorker(AsyncExitStack):
@@ -136,6 +136,10 @@ class RemoteWorker(Worker):
         Raises:
             WorkerCrashed: the process died; the next ``ask`` starts another.
         """
+
+    @abstractmethod
+    def lost(self, process: Any) -> Exception:
+        """Bury a process that has died; the ``WorkerCrashed`` it is mourned by."""
 
     @abstractmethod
     def kill(self) -> None:

@@ -52,7 +52,6 @@ class Job(Generic[T]):
         self._turnstile.acquire()
         self._batch: Batch[T] | None = None
         self._error: BaseException | None = None
-        self._cancelled = False
         context = copy_context()
         # Not to be waited for at exit: a job that somebody wants to the end is waited for by somebody.
         thread = threading.Thread(
@@ -124,7 +123,6 @@ class Job(Generic[T]):
         """Start nothing more and end what runs; whether there was anything to cancel. Returns at once."""
         if self._ended:
             return False
-        self._cancelled = True
         self._run.collector.cancelled = True
         self._run.source.stop()
         return True

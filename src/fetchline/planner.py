@@ -75,14 +75,15 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
     found = find(fetcher, registry_of(options, config))
     chosen = resolve(options, config, {"on_error": "collect", "progress": None})
     check_items(items)
+    use = session_use(found)
     crew = choose(
         chosen.executor,
         asynchronous=found.is_async,
         workers=chosen.workers,
         concurrency=chosen.concurrency,
         on_loop=False,
+        session=None if use is None else use.spec,
     )
-    use = session_use(found)
     key = chosen.key if chosen.key is not None else found.policies.key
     check = KeyCheck(key)
     keys: list[str] = []

@@ -49,8 +49,14 @@ class LoopPool(Executor):
         self._thread.start()
 
     def _main(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._live())
+        # Not asyncio.Runner: it waits for ever for a coroutine that swallows its cancellation.
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._live())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
         if self._threads is not None:
             self._threads.shutdown()
 

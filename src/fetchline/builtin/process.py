@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -35,7 +36,7 @@ class ProcessPool(ThreadPool):
             raise ValueError(f'start must be "forkserver" or "spawn", not {start!r}')
         self._start = start
 
-    def _new_worker(self, replace: Callable[[], None]) -> Worker:
+    def _new_worker(self, replace: Callable[[Callable[[Worker], None]], None]) -> Worker:
         return _Lane(replace, self._start)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -49,8 +50,8 @@ class ProcessPool(ThreadPool):
                 return
             try:
                 worker.ask(b"F", dump((fn, args, kwargs), f"a call of {fn!r}"))
-                frame = worker.answer(None)
-                assert frame is not None
+                while (frame := worker.answer(None)) is None or frame[0] != b"F":
+                    pass  # what a run that is over no longer waited for
                 fine, value = load(frame[1])
                 if fine:
                     future.set_result(value)
@@ -67,7 +68,7 @@ class ProcessPool(ThreadPool):
 class _Lane(RemoteWorker):
     """One worker process, started when there is something for it to do."""
 
-    def __init__(self, replace: Callable[[], None], method: str) -> None:
+    def __init__(self, replace: Callable[[Callable[[Worker], None]], None], method: str) -> None:
         super().__init__(replace)
         self._method = method
         self._process: Any = None
@@ -89,16 +90,18 @@ class _Lane(RemoteWorker):
             pass  # it has died: answer() says so
 
     def answer(self, timeout: float | None) -> tuple[bytes, bytes | bytearray] | None:
+        process = self.process
         try:
-            frame: tuple[bytes, bytes | bytearray] | None = self.process.pipe.receive(timeout)
+            frame: tuple[bytes, bytes | bytearray] | None = process.pipe.receive(timeout)
         except EOFError:
-            raise self._crashed() from None
+            raise self.lost(process) from None
         return frame
 
-    def _crashed(self) -> Exception:
+    def lost(self, process: Any) -> Exception:
         from fetchline.worker.crash import WorkerCrashed
 
-        process, self._process = self._process, None
+        if self._process is process:
+            self._process = None
         process.kill()
         code = process.reap()
         how = (
@@ -116,13 +119,14 @@ class _Lane(RemoteWorker):
         if process is None:
             return
         self.ask(b"X")
+        # Sessions are closed there; a logout that hangs is not waited for.
+        until = time.monotonic() + _LEAVE_S
         try:
-            # Sessions are closed there; a logout that hangs is not waited for.
-            process.pipe.receive(_LEAVE_S)
+            while (left := until - time.monotonic()) > 0:
+                process.pipe.receive(left)
         except EOFError:
             pass
-        else:
-            process.kill()
+        process.kill()
         process.reap()
         self._process = None
 

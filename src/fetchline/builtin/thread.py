@@ -70,51 +70,60 @@ class ThreadPool(Executor):
     def _add(self, task: _Task) -> None:
         with self._lock:
             if self._closed:
-                raise RuntimeError("this thread pool has been shut down")
-            self._tasks.put(task)
-            if self._idle > 0:
-                self._idle -= 1
-                return
-            if len(self._threads) < self.max_workers:
-                self._start_thread(None)
+                raise RuntimeError(
+                    "this thread pool has been shut down; start another with fetchline.get_executor"
+                )
+            self._put(task)
+
+    def _put(self, task: _Task) -> None:
+        """With the lock held: whoever shuts down finds no thread that has not started."""
+        self._tasks.put(task)
+        if self._idle < self._tasks.qsize() and len(self._threads) < self.max_workers:
+            self._start_thread(None)
 
     def _start_thread(self, first: _Task | None) -> None:
-        """With the lock held: whoever shuts down finds no thread that has not started."""
         thread = threading.Thread(
             target=self._main, args=(first,), name=f"fetchline-thread-{next(_numbers)}", daemon=True
         )
-        self._threads[thread] = None
+        self._threads[thread] = first
         try:
             thread.start()
         except BaseException:
             del self._threads[thread]
             raise
 
-    def _new_worker(self, replace: Callable[[], None]) -> Worker:
+    def _new_worker(self, replace: Callable[[_Task], None]) -> Worker:
         return Worker(replace)
 
     def _main(self, task: _Task | None) -> None:
         me = threading.current_thread()
-        with self._new_worker(lambda: self._replace(me)) as worker:
-            task = task or self._tasks.get()
-            while task is not None:
-                self._threads[me] = task
+        with self._new_worker(lambda task: self._replace(me, task)) as worker:
+            while (task := task or self._next(me)) is not None:
                 task(worker)
                 with self._lock:
                     if me not in self._threads:
-                        return
+                        return  # it was stuck, and another has its place
                     self._threads[me] = task = None
-                    self._idle += 1
-                task = self._tasks.get()
         with self._lock:
             self._threads.pop(me, None)
 
-    def _replace(self, stuck: threading.Thread) -> None:
-        """Put a new thread in the place of a stuck one, at the same task."""
+    def _next(self, me: threading.Thread) -> _Task | None:
         with self._lock:
-            if stuck not in self._threads:
-                return
-            self._start_thread(self._threads.pop(stuck))
+            self._idle += 1
+        task = self._tasks.get()
+        with self._lock:
+            self._idle -= 1
+            self._threads[me] = task
+        return task
+
+    def _replace(self, stuck: threading.Thread, task: _Task) -> None:
+        """Put another thread at the task of a stuck one, which may have come back from it just now."""
+        with self._lock:
+            if self._threads.get(stuck) == task:
+                del self._threads[stuck]
+                self._start_thread(task)
+            elif not self._closed:
+                self._put(task)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         with self._lock:

@@ -6,16 +6,17 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import copy_context
-from itertools import islice
 from typing import Any
 
 from fetchline.drive.gates import LoopGate, ThreadGate
+from fetchline.drive.interrupts import Interrupts
 from fetchline.drive.source import Source
 from fetchline.items import key_of
 
 __all__ = ["Intake", "KeyCheck"]
 
 _BITE = 256
+_END: Any = object()
 
 
 class KeyCheck:
@@ -90,15 +91,27 @@ class Intake:
         """Whether the iterable is an async one."""
         return hasattr(self._items, "__aiter__")
 
-    def some(self) -> bool:
-        """Draw some items in this thread, as many as are welcome; whether the input goes on."""
+    def some(self, signals: Interrupts | None = None) -> bool:
+        """Draw some items in this thread, as many as are welcome; whether the input goes on.
+
+        Args:
+            signals: raise Ctrl-C while the user's iterator is at work, and nowhere else: an item that has been
+                taken must not be lost.
+        """
         source = self._source
         try:
             if self._iterator is None:
                 self._iterator = iter(self._items)
-            count = min(source.room(), _BITE)
+            count = max(min(source.room(), _BITE), 0)
             drawn = 0
-            for item in islice(self._iterator, max(count, 0)):
+            while drawn < count:
+                if signals is not None:
+                    signals.raising = True
+                item = next(self._iterator, _END)
+                if signals is not None:
+                    signals.raising = False
+                if item is _END:
+                    break
                 drawn += 1
                 source.put(self._check(item))
             if drawn < count:
@@ -146,5 +159,7 @@ class Intake:
                     self.end(None)
                     return
                 source.put(self._check(item))
-        except Exception as error:  # whatever the user's iterable raises
+        except BaseException as error:  # whatever the user's iterable raises, a CancelledError of its own too
             self.end(error)
+            if source.schedule.stopping is not None:
+                raise

@@ -200,10 +200,8 @@ class Host(_Desk):
 
     def _feed(self) -> None:
         assert self.intake is not None
-        # The user's generator must be interruptible while it blocks.
-        self.signals.raising = True
         try:
-            self.intake.some()
+            self.intake.some(self.signals)
         except KeyboardInterrupt:
             self.signals.count += 1
             self.intake.end(None)
@@ -223,7 +221,7 @@ class Host(_Desk):
         source, hand = self.source, self._hand
         if self._make is None:
             source.enter(hand)
-            worker = self._stack.enter_context(Worker(lambda: None))
+            worker = self._stack.enter_context(Worker(lambda _: None))
             token = current.set(current.get())  # put back as it was
             self._stack.callback(current.reset, token)
             self._make = open_sync(source.program, worker, self._stack)

@@ -136,8 +136,9 @@ class _Lane:
                 return
             if frame is None:
                 now = source.clock()
-                if self._is_late(process, now):
-                    self._timed_out(process)
+                position = self._late(process, now)
+                if position is not None:
+                    self._timed_out(position)
                     return
                 if not asked and self.left > 1 and now - began > self._slow_after():
                     asked = True
@@ -147,6 +148,8 @@ class _Lane:
             if kind == b"U":
                 self._did_not_load(load_error(bytes(payload)))
                 return
+            if kind != b"R":
+                continue  # what a run that is over no longer waited for
             try:
                 chunk, first, values, ended, odd, limit = load(payload)
             except BaseException as error:  # a value that pickles but does not unpickle
@@ -177,11 +180,12 @@ class _Lane:
             waits.append(min(process.cell.began - now, 0.0) + self.timeout if running else self.timeout)
         return max(min(waits), 0.001) if waits else None
 
-    def _is_late(self, process: Any, now: float) -> bool:
+    def _late(self, process: Any, now: float) -> int | None:
+        """The position of the call that has run too long."""
         cell = process.cell
-        return (
-            self.timeout is not None and cell.position >= self.reported and now - cell.began >= self.timeout
-        )
+        position: int = cell.position
+        late = self.timeout is not None and position >= self.reported and now - cell.began >= self.timeout
+        return position if late else None
 
     def _bring(self, first: int, values: list[Any], ended: array[float], odd: dict[int, Any]) -> None:
         source = self.source
@@ -266,9 +270,8 @@ class _Lane:
             for position in range(len(self.slots)):
                 self._fail(position, crash, self.source.program.judge.crash(), self.source.clock())
 
-    def _timed_out(self, process: Any) -> None:
+    def _timed_out(self, position: int) -> None:
         """The item has run too long: its process is ended, and only that one."""
-        position = process.cell.position
         self.worker.kill()
         deadline = self.source.clock() + _KILLED_S
         try:

@@ -89,7 +89,7 @@ class Pusher:
             if slot_next is None:
                 return over
             self._go_on(self.idle.pop(), slot_next)
-        return False
+        return self.source.is_over()
 
     def _go_on(self, hand: Hand, slot: Slot) -> None:
         """Submit a slot, or keep it until it can be tried alone."""
@@ -173,7 +173,8 @@ class Pusher:
     def _failed(self, hand: Hand, slot: Slot, token: int, error: BaseException) -> Slot | None:
         source = self.source
         if self.lane is not None and isinstance(error, WorkerCrashed):
-            if slot.index not in source.suspects and (self.busy or self.crowd):
+            again = source.program.judge.idempotent
+            if again and slot.index not in source.suspects and (self.busy or self.crowd):
                 # Several were in flight: which of them did it is found out by trying each alone.
                 self.crowd = bool(self.busy)
                 source.suspects.add(slot.index)

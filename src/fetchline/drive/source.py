@@ -123,7 +123,7 @@ class Source:
 
     def _serve(self, worker: Worker) -> None:
         gate = ThreadGate()
-        hand = Hand(gate, worker.replace)
+        hand = Hand(gate, lambda: worker.replace(self.serve))
         self.enter(hand)
         try:
             with ExitStack() as run:
@@ -191,6 +191,11 @@ class Source:
         """An attempt that had been given up has ended after all."""
         with self.lock:
             self.abandoned -= 1
+
+    def is_over(self) -> bool:
+        """Whether there is nothing more to start."""
+        with self.lock:
+            return self._over()
 
     def left(self, hand: Hand) -> bool:
         """Whether the hand has been given up: its attempt timed out, or the run did not wait for it."""
@@ -462,9 +467,11 @@ class Source:
         with self.lock:
             now = self.clock()
             for hand in list(self._hands):
-                for slot, token in hand.riders:
-                    self.schedule.give_up(slot, token, now, 0)
-                if hand.slot is not None and self.schedule.give_up(hand.slot, hand.token, now):
+                gave = False
+                held = [] if hand.slot is None else [(hand.slot, hand.token), *hand.riders]
+                for slot, token in held:
+                    gave |= self.schedule.give_up(slot, token, now, 0 if gave else 1)
+                if gave:
                     self._hands.discard(hand)
                     self.abandoned += 1
                     self.gave_up = True

@@ -276,7 +276,7 @@ class Child:
         self.pipe.send(b"F", out)
 
 
-def _no_other() -> None:
+def _no_other(task: object) -> None:
     """Nobody replaces a worker process from inside."""
 
 

@@ -67,7 +67,7 @@ class _Place:
             self.orphan = True
 
 
-def _stays() -> None:
+def _stays(task: object) -> None:
     """Whoever owns the pool replaces its workers."""
 
 

@@ -347,14 +347,16 @@ class LoopSessions:
             login.task = asyncio.create_task(login.keep(use))
             self._tasks.add(login.task)
             login.task.add_done_callback(self._tasks.discard)
+        # Counted before it is ready: whoever is first may find it expired before the others have gone on.
+        login.users += 1
         try:
             # An attempt that is cancelled while it waits must not cancel the opening for the others.
             await asyncio.shield(login.ready)
-        except SessionFailed:
-            if self._open.get(use) is login:
+        except BaseException as error:
+            login.leave()
+            if isinstance(error, SessionFailed) and self._open.get(use) is login:
                 del self._open[use]
             raise
-        login.users += 1
         return login
 
     def renew(self, use: SessionUse, login: Login) -> None:

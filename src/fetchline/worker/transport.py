@@ -32,6 +32,9 @@ class Pipe:
         self.sock = sock
         self._buffer = bytearray()
         self._send_lock = threading.Lock()
+        # Not select(): that ends at descriptor 1023.
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
     def send(self, kind: bytes, payload: bytes = b"") -> None:
         """Send one frame.
@@ -54,7 +57,7 @@ class Pipe:
             EOFError: the other end is gone.
         """
         while len(self._buffer) < _HEADER.size:
-            if timeout is not None and not select.select([self.sock], [], [], max(timeout, 0.0))[0]:
+            if timeout is not None and not self._poll.poll(max(timeout, 0.0) * 1000):
                 return None
             self._more()
         kind, size = _HEADER.unpack_from(self._buffer)
