@@ -536,3 +536,59 @@ def test_attempts_that_never_suspend_let_the_loop_breathe() -> None:
         assert len(beats) > 10
 
     run(main())
+
+
+def test_a_serial_stream_attempts_what_it_has_before_it_draws_more() -> None:
+    drawn, attempted = [], []
+
+    def items() -> Any:
+        for n in range(5):
+            drawn.append(n)
+            yield n
+
+    def fetch(n: int) -> int:
+        attempted.append(n)
+        return n
+
+    stream = fl.stream(fetch, items(), executor="serial")
+    assert next(stream).value == 0
+    assert (drawn, attempted) == ([0], [0])
+    assert [result.value for result in stream] == [1, 2, 3, 4]
+
+
+def test_a_serial_stream_over_a_list_begins_nothing_that_was_not_asked_for() -> None:
+    attempted: list[int] = []
+    stream = fl.stream(attempted.append, [1, 2, 3], executor="serial")
+    next(stream)
+    assert attempted == [1]
+    stream.close()  # type: ignore[attr-defined]
+    assert attempted == [1]
+
+
+def test_a_run_whose_task_is_cancelled_twice_still_closes_its_session() -> None:
+    closed = asyncio.Event()
+
+    class Session:
+        async def __aenter__(self) -> str:
+            return "in"
+
+        async def __aexit__(self, *_: object) -> None:
+            closed.set()
+
+    async def stays(n: int, *, session: Any = fl.injected) -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        started = asyncio.Event()
+        fetcher = fl.Fetcher.of(stays, session=Session)
+        task = asyncio.create_task(fl.arun(fetcher, [1], progress=None, on_progress=None))
+        asyncio.get_running_loop().call_later(0.05, started.set)
+        await started.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(closed.wait(), 10)
+
+    asyncio.run(main())

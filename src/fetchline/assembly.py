@@ -347,6 +347,11 @@ class Run:
                 async for slot in slots:
                     yield slot
         finally:
+            # A task that is cancelled a second time leaves at once; what has to be closed is closed all the same.
+            await asyncio.shield(asyncio.ensure_future(self._end_on_loop(host, worker, pool)))
+
+    async def _end_on_loop(self, host: LoopHost, worker: LoopWorker, pool: Any) -> None:
+        try:
             await host.end()
             self.source.close()
             for task in worker.tasks:
@@ -356,6 +361,8 @@ class Run:
             await worker.aclose()
             if pool is not None:
                 await asyncio.to_thread(self._leave, pool)
+        finally:
+            self.source.close()
             self.collector.finish()
 
     # -- the end --------------------------------------------------------------------------------------------

@@ -91,18 +91,19 @@ class Intake:
         """Whether the iterable is an async one."""
         return hasattr(self._items, "__aiter__")
 
-    def some(self, signals: Interrupts | None = None) -> bool:
+    def some(self, signals: Interrupts | None = None, most: int = _BITE) -> bool:
         """Draw some items in this thread, as many as are welcome; whether the input goes on.
 
         Args:
             signals: raise Ctrl-C while the user's iterator is at work, and nowhere else: an item that has been
                 taken must not be lost.
+            most: how many items at once.
         """
         source = self._source
         try:
             if self._iterator is None:
                 self._iterator = iter(self._items)
-            count = max(min(source.room(), _BITE), 0)
+            count = max(min(source.room(), most), 0)
             drawn = 0
             while drawn < count:
                 if signals is not None:

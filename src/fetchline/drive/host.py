@@ -194,6 +194,8 @@ class Host(_Desk):
 
     def _wants_input(self) -> bool:
         source, intake = self.source, self.intake
+        if self._inline and (self._next is not None or source.schedule.startable):
+            return False  # what is at hand goes first: nobody else attempts it meanwhile
         return (
             intake is not None and not intake.ended and source.schedule.stopping is None and source.room() > 0
         )
@@ -201,7 +203,7 @@ class Host(_Desk):
     def _feed(self) -> None:
         assert self.intake is not None
         try:
-            self.intake.some(self.signals)
+            self.intake.some(self.signals, *((1,) if self._inline else ()))
         except KeyboardInterrupt:
             self.signals.count += 1
             self.intake.end(None)
@@ -250,6 +252,11 @@ class Host(_Desk):
         else:
             self.signals.raising = False
             self._next = source.done(hand, slot, attempt, value)
+        if self.emits and self._next is not None:
+            # It is not begun before the consumer has asked for it.
+            with source.lock:
+                source.schedule.give_back([self._next])
+            self._next = None
 
 
 def _was_stopped(slot: Slot) -> bool:
