@@ -70,8 +70,9 @@ def test_the_whole_demonstration_shows_every_part_within_its_time() -> None:
     took = re.search(r"^843 items took ([\d.]+) s", part(done.stdout, "time"), re.MULTILINE)
     assert took
     assert 3.0 < float(took[1]) < 25  # 843 requests at 200 a second after a burst of 200
-    saw = dict(re.findall(r"(\d+) answered by (\d+)", part(done.stdout, "what the server saw")))
-    answers = {status: int(count) for count, status in saw.items()}
+    # Two statuses may have been answered equally often.
+    saw = re.findall(r"(\d+) answered by (\d+)", part(done.stdout, "what the server saw"))
+    answers = {status: int(count) for count, status in saw}
     assert (answers["200"], answers["404"]) == (840, 3)
     assert answers["503"] > 20
     assert answers["429"] > 0
