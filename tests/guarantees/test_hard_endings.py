@@ -97,3 +97,26 @@ def test_a_worker_that_comes_back_while_it_is_replaced_leaves_the_run_a_worker()
         for _ in range(20):
             assert len(fl.run(fetcher, range(8), executor=pool, **QUIET)) == 8
         assert len(pool._threads) <= 2
+
+
+@pytest.mark.parametrize("name", ["thread", "process"])
+def test_every_task_of_a_pool_gets_a_thread_while_there_are_threads_to_be_had(
+    name: str, tmp_path: Path
+) -> None:
+    """Each waits for the others; again and again, because a lost thread was a matter of luck."""
+
+    def meet(args: tuple[str, int]) -> int:
+        place, n = args
+        (Path(place) / str(n)).touch()
+        until = time.monotonic() + 20
+        while len(list(Path(place).iterdir())) < 3:
+            assert time.monotonic() < until, "the others were never started"
+            time.sleep(0.001)
+        return n
+
+    for turn in range(20 if name == "thread" else 5):
+        place = tmp_path / f"{name}{turn}"
+        place.mkdir()
+        items = [(str(place), n) for n in range(3)]
+        batch = fl.run(meet, items, executor=name, workers=3, key=str, **QUIET)
+        assert batch.values == [0, 1, 2], batch.failures

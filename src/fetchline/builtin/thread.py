@@ -39,7 +39,9 @@ class ThreadPool(Executor):
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: dict[threading.Thread, _Task | None] = {}
+        # Both go down together when a thread has taken a task, so their difference is always true.
         self._idle = 0
+        self._queued = 0
         self._closed = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -78,7 +80,8 @@ class ThreadPool(Executor):
     def _put(self, task: _Task) -> None:
         """With the lock held: whoever shuts down finds no thread that has not started."""
         self._tasks.put(task)
-        if self._idle < self._tasks.qsize() and len(self._threads) < self.max_workers:
+        self._queued += 1
+        if self._idle < self._queued and len(self._threads) < self.max_workers:
             self._start_thread(None)
 
     def _start_thread(self, first: _Task | None) -> None:
@@ -113,6 +116,8 @@ class ThreadPool(Executor):
         task = self._tasks.get()
         with self._lock:
             self._idle -= 1
+            if task is not None:
+                self._queued -= 1
             self._threads[me] = task
         return task
 
@@ -147,6 +152,7 @@ class ThreadPool(Executor):
             if future is None:
                 kept.append(task)  # a run's, or the sign to leave
             else:
+                self._queued -= 1
                 future.cancel()
                 future.set_running_or_notify_cancel()
         for task in kept:
