@@ -8,16 +8,10 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from fetchline.batch import Batch
 from fetchline.binding import bind_check
@@ -40,10 +34,7 @@ from fetchline.verdict import Judge
 from fetchline.worker.attempt import Program
 from fetchline.worker.sessions import SessionUse
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["Run", "find", "registry_of", "session_use"]
+__all__ = ["Decided", "Run", "decide", "find", "registry_of", "session_use"]
 
 T = TypeVar("T")
 _log = logging.getLogger("fetchline")
@@ -98,6 +89,45 @@ def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
     return SessionUse.of(session, options, parameter)
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a run is, before its items: nothing of it has been started."""
+
+    fetcher: Fetcher[Any, Any, Any]
+    config: BatchConfig
+    use: SessionUse | None
+    crew: Crew
+
+    @property
+    def key(self) -> Callable[[Any], str] | None:
+        return self.config.key if self.config.key is not None else self.fetcher.policies.key
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.config.params or {})
+
+
+def decide(fetcher: Any, options: Mapping[str, Any], *, progress: Any) -> Decided:
+    """Find the fetcher, its session and the executor, and every option's value.
+
+    Raises:
+        UnknownName, TypeError, ValueError: what ``run`` refuses before it looks at the items.
+    """
+    options = dict(options)
+    config = options.pop("config", None)
+    found = find(fetcher, registry_of(options, config))
+    chosen = resolve(options, config, {"progress": progress, "on_error": "collect"})
+    use = session_use(found)
+    crew = choose(
+        chosen.executor,
+        asynchronous=found.is_async,
+        workers=chosen.workers,
+        concurrency=chosen.concurrency,
+        session=None if use is None else use.spec,
+    )
+    return Decided(found, chosen, use, crew)
+
+
 class Run:
     """One run, with everything decided and nothing started."""
 
@@ -105,7 +135,7 @@ class Run:
         self,
         fetcher: Any,
         items: Any,
-        options: dict[str, Any],
+        options: Mapping[str, Any],
         *,
         progress: Any,
         emits: bool = False,
@@ -113,29 +143,18 @@ class Run:
         on_loop: bool = False,
         feeder: bool = False,
     ) -> None:
-        options = dict(options)
-        config = options.pop("config", None)
-        self.fetcher = find(fetcher, registry_of(options, config))
-        defaults = {"progress": progress, "on_error": "collect"}
-        chosen = self.config = resolve(options, config, defaults)
-        check_items(items)
-        policies = self.fetcher.policies
-        self.key = chosen.key if chosen.key is not None else policies.key
-        self.emits, self.ordered, self.on_loop = emits, ordered, on_loop
-        self.feeder = feeder or emits
-        use = session_use(self.fetcher)
-        self.crew = choose(
-            chosen.executor,
-            asynchronous=self.fetcher.is_async,
-            workers=chosen.workers,
-            concurrency=chosen.concurrency,
-            on_loop=on_loop,
-            session=None if use is None else use.spec,
+        decided = self.decided = decide(fetcher, options, progress=progress)
+        self.fetcher, self.config, self.crew, self.key = (
+            decided.fetcher,
+            decided.config,
+            decided.crew,
+            decided.key,
         )
+        check_items(items)
+        self.emits, self.ordered = emits, ordered
+        self.feeder = feeder or emits
         if hasattr(items, "__aiter__") and not on_loop:
             raise TypeError("an async iterable of items needs an event loop: use arun or astream")
-        # A batch keeps every result anyway: its window only spares the host's time.
-        window = chosen.window or max(1024 if emits else 1 << 16, 10 * self.crew.concurrency)
         self.total = _length(items)
         self.info = RunInfo(
             id=str(uuid.uuid4()),
@@ -143,34 +162,13 @@ class Run:
             executor=self.crew.name,
             concurrency=self.crew.concurrency,
             total=self.total,
-            params=dict(chosen.params or {}),
+            params=decided.params,
         )
-        self.program = Program(
-            function=self.fetcher.function,
-            reference=self.fetcher,
-            name=self.fetcher.name,
-            judge=Judge(policies.retry, use.spec if use else None, policies.idempotent),
-            params=dict(chosen.params or {}),
-            session=use,
-            middleware=catalog().middleware(chosen.plugins, self.info) if chosen.plugins else (),
-            timeout=policies.timeout,
-            key=self.key,
-        )
+        self.program = self._program()
         self.whole = self._take_whole(items)
-        if self.whole is None:
-            bind_check(self.fetcher, chosen.params or {}, (), use)
         self.collector = Collector(self, items=self.whole)
-        self.schedule = Schedule(
-            Limits(
-                concurrency=self.crew.concurrency,
-                window=window,
-                retry=policies.retry.limit,
-                timeout=policies.timeout if self._timed_by_schedule() else None,
-                fail_fast=chosen.on_error == "raise",
-                rates=policies.pace.windows if policies.pace else (),
-            ),
-            ordered=ordered,
-        )
+        limits = self._limits()
+        self.schedule = Schedule(limits, ordered=ordered)
         self.source = Source(
             self.schedule,
             self.program,
@@ -182,14 +180,37 @@ class Run:
         self._pusher: threading.Thread | None = None
         self.intake: Intake | None = None
         if self.whole is None:
+            bind_check(self.fetcher, decided.params, (), decided.use)
             # A batch keeps its keys anyway; a stream must not grow.
-            check = KeyCheck(self.key, remember=window if emits else None)
+            check = KeyCheck(self.key, remember=limits.window if emits else None)
             self.intake = Intake(self.source, items, check)
 
-    def _timed_by_schedule(self) -> bool:
-        """A lane times its process itself: it alone knows which item of a chunk has begun; and an attempt in
-        the host's own thread cannot be given up."""
-        return self.crew.width > 1 or self.crew.name not in ("serial", "process")
+    def _program(self) -> Program:
+        policies, use, plugins = self.fetcher.policies, self.decided.use, self.config.plugins
+        return Program(
+            function=self.fetcher.function,
+            reference=self.fetcher,
+            name=self.fetcher.name,
+            judge=Judge(policies.retry, use.spec if use else None, policies.idempotent),
+            params=self.decided.params,
+            session=use,
+            middleware=catalog().middleware(plugins, self.info) if plugins else (),
+            timeout=policies.timeout,
+            key=self.key,
+        )
+
+    def _limits(self) -> Limits:
+        policies, crew = self.fetcher.policies, self.crew
+        # A batch keeps every result anyway: its window only spares the host's time.
+        usual = max(1024 if self.emits else 1 << 16, 10 * crew.concurrency)
+        return Limits(
+            concurrency=crew.concurrency,
+            window=self.config.window or usual,
+            retry=policies.retry.limit,
+            timeout=None if crew.times_itself else policies.timeout,
+            fail_fast=self.config.on_error == "raise",
+            rates=policies.pace.windows if policies.pace else (),
+        )
 
     def _take_whole(self, items: Any) -> Sequence[Any] | None:
         """Check an input that is at hand, before anything starts."""
@@ -202,7 +223,7 @@ class Run:
             check = KeyCheck(self.key)
             for item in whole:
                 check(item)
-        bind_check(self.fetcher, self.config.params or {}, whole, self.program.session)
+        bind_check(self.fetcher, self.decided.params, whole, self.decided.use)
         return whole
 
     # -- on the caller's thread -----------------------------------------------------------------------------
@@ -229,7 +250,7 @@ class Run:
         self._outcome(host)
 
     def _host(self) -> Host:
-        inline = self.crew.name == "serial"
+        inline = self.crew.spec.inline
         intake = self.intake if inline or not self.feeder else None
         return Host(self.source, intake, inline=inline, **self._desk())
 
@@ -251,8 +272,8 @@ class Run:
             with host.signals:
                 if self.whole is not None:
                     self.schedule.feed_from(self.whole)
-                if crew.name != "serial":
-                    pool = crew.pool() if crew.owned else crew.pool
+                if not crew.spec.inline:
+                    pool = crew.start()
                     self._set_to_work(pool, crew)
                     if self.intake is not None and self.feeder:
                         self.intake.in_thread()
@@ -300,7 +321,7 @@ class Run:
         wait = not self.source.gave_up
         if self._pusher is not None:
             self._pusher.join(_LEAVE_S if wait else 0.1)
-        if self.crew.owned:
+        if self.crew.given is None:
             # Our own pools have let go of what is stuck; a stranger's would wait for it.
             pool.shutdown(wait=wait and (isinstance(pool, PullExecutor) or self.source.abandoned == 0))
 
@@ -324,7 +345,7 @@ class Run:
     async def _slots_on_loop(self) -> AsyncGenerator[Any, None]:
         loop = asyncio.get_running_loop()
         host = LoopHost(self.source, None, gate=LoopGate(loop), **self._desk())
-        here = self.crew.spec.runs_coroutines and not self.crew.spec.needs_pickling and self.fetcher.is_async
+        here = self.crew.spec.on_a_loop and self.fetcher.is_async
         pool: Any = None
         worker = LoopWorker()
         self.collector.start()
@@ -340,7 +361,7 @@ class Run:
                 tasks = self.crew.concurrency
                 self.source.aserve(worker, tasks if self.total is None else max(1, min(tasks, self.total)))
             else:
-                pool = self.crew.pool() if self.crew.owned else self.crew.pool
+                pool = self.crew.start()
                 self._set_to_work(pool, self.crew)
             self.source.watch()
             async with contextlib.aclosing(host.stream()) as slots:
@@ -413,7 +434,7 @@ class Run:
         return Run(self.fetcher, items, {"config": config}, progress="auto").batch_here()
 
     def _executor_again(self) -> Any:
-        return self.config.executor if self.crew.owned else self.crew.pool
+        return self.config.executor if self.crew.given is None else self.crew.given
 
 
 def _length(items: Any) -> int | None:

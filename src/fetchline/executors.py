@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fetchline.catalog import catalog
@@ -40,21 +41,48 @@ def get_executor(name: str | Use, *, max_workers: int | None = None, **options: 
 _specs_by_type: dict[type, ExecutorSpec] = {}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Crew:
-    """Who carries a run: an executor, its spec, whether the run must shut it down, and how wide it is."""
+    """Who carries a run, and how wide it is.
+
+    Attributes:
+        given: the pool that was given; None where the run starts one of its own, and ends it.
+        workers: threads, processes or slots; coroutines at once where they run on a loop.
+        concurrency: attempts at once, at the most.
+    """
 
     spec: ExecutorSpec
-    pool: Any
-    owned: bool
+    given: Any
     workers: int
     concurrency: int
-    width: int = 1
-    """Attempts at once on each worker: more than 1 for coroutines in processes."""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def width(self) -> int:
+        """Attempts at once on each worker: more than 1 for coroutines in processes."""
+        return -(-self.concurrency // self.workers)
+
+    @property
+    def times_itself(self) -> bool:
+        """A lane knows which item of a chunk has begun; what runs in the host's own thread cannot be given up."""
+        return self.spec.inline or (self.spec.piped and self.width == 1)
+
+    def start(self) -> Any:
+        """The pool: the one that was given, or a new one.
+
+        Raises:
+            TypeError: the factory gives no executor.
+        """
+        if self.given is not None:
+            return self.given
+        pool = self.spec.factory(max_workers=self.workers, **self.options)
+        if not isinstance(pool, Executor):
+            raise TypeError(f"executor {self.name!r} is no concurrent.futures.Executor: {pool!r}")
+        return pool
 
 
 def usable_cpus() -> int:
@@ -66,7 +94,7 @@ def usable_cpus() -> int:
 
 
 def _default_workers(spec: ExecutorSpec) -> int:
-    if spec.name == "serial":
+    if spec.inline:
         return 1
     if spec.isolates_crashes or spec.remote:
         return usable_cpus()
@@ -77,16 +105,14 @@ def choose(
     executor: Any,
     *,
     asynchronous: bool,
-    workers: int | None,
-    concurrency: int | None,
-    on_loop: bool,
+    workers: int | None = None,
+    concurrency: int | None = None,
     session: SessionSpec | None = None,
 ) -> Crew:
-    """Decide who carries a run; nothing is started yet where a name was given.
+    """Decide who carries a run; nothing is started.
 
     Args:
         asynchronous: the function is a coroutine function.
-        on_loop: the caller's own event loop carries coroutines (``arun``).
         session: what the fetcher uses; it may allow fewer workers than were asked for.
 
     Raises:
@@ -95,76 +121,75 @@ def choose(
     """
     if executor is None:
         executor = "asyncio" if asynchronous else "thread"
-    options: dict[str, Any] = {}
-    pool: Any = None
-    if isinstance(executor, Use):
-        executor, options = executor.name, dict(executor.options)
-    if isinstance(executor, str):
-        spec = catalog().executor(executor)
-    elif isinstance(executor, Executor) and not isinstance(executor, type):
-        pool = executor
-        spec = _spec_of(pool)
-    elif (built_in := _built_in(executor)) is not None:
-        spec = built_in
-    elif callable(executor):
-        spec = ExecutorSpec(
-            name=getattr(executor, "__name__", "executor"),
-            factory=executor,
-            needs_pickling=not (isinstance(executor, type) and issubclass(executor, ThreadPoolExecutor)),
-        )
-    else:
-        raise TypeError(
-            f"executor must be a name, fetchline.use(name, ...), an executor or a factory of one, not {executor!r}"
-        )
-    if spec.runs_coroutines and not spec.needs_pickling and not asynchronous:
+    spec, pool, options = _meant(executor)
+    if spec.on_a_loop and not asynchronous:
         # A plain function would block the loop: threads carry it, as many as there would be coroutines.
         spec, pool = catalog().executor("thread"), None
     size = getattr(pool, "max_workers", None) or getattr(pool, "_max_workers", None)
-    if pool is not None and workers is not None and size and workers > size:
-        raise ValueError(f"workers={workers}, but the executor that was given has {size}")
-    if spec.name == "serial" and ((workers or 1) > 1 or (concurrency or 1) > 1):
-        raise ValueError('the serial executor makes one attempt at a time; use executor="thread" for more')
-    coroutines = asynchronous and spec.runs_coroutines
-    if coroutines and not spec.needs_pickling:
-        concurrency = concurrency or workers or size or DEFAULT_CONCURRENCY
-        workers = concurrency
+    on_a_loop = spec.on_a_loop and asynchronous
+    asked = concurrency or workers if on_a_loop else workers
+    if asked and size and asked > size:
+        what = "concurrency" if on_a_loop else "workers"
+        raise ValueError(f"{what}={asked}, but the executor that was given has {size}")
+    if on_a_loop:
+        workers = concurrency = concurrency or workers or size or DEFAULT_CONCURRENCY
     else:
-        workers = (
-            workers
-            or size
-            or (concurrency if concurrency and not spec.isolates_crashes else None)
-            or _default_workers(spec)
-        )
-        wide = asynchronous and spec.name == "process"
-        if concurrency is not None and concurrency > workers and not wide:
-            raise ValueError(
-                f"concurrency={concurrency} attempts cannot be in flight on workers={workers} of {spec.name!r}: "
-                "each makes one at a time; raise workers"
-            )
-        concurrency = concurrency or workers
-        workers = min(workers, concurrency)
-    width = -(-concurrency // workers)
+        workers, concurrency = _widths(spec, workers, concurrency, size, asynchronous)
     if session is not None and not spec.isolates_crashes:
-        shared = session.scope == "process"
-        if shared and not session.thread_safe and workers > 1 and not coroutines:
-            raise ValueError(
-                f"session {session.name!r} is not thread-safe, and its scope is the process: {workers} threads "
-                'would share it; use workers=1, executor="process", or the scope "worker"'
-            )
-        if session.max_open is not None and not shared and not (coroutines and session.scope == "worker"):
-            workers = min(workers, session.max_open)
-            concurrency = min(concurrency, session.max_open)
-    owned = pool is None
-    if owned and not (coroutines and on_loop):
-        pool = None if spec.name == "serial" else (lambda: _start(spec, workers, options))
-    return Crew(spec, pool, owned, workers, concurrency, width)
+        if session.scope == "process":
+            _check_shared(session, 1 if on_a_loop else workers)
+        elif session.max_open is not None and not (on_a_loop and session.scope == "worker"):
+            workers, concurrency = min(workers, session.max_open), min(concurrency, session.max_open)
+    return Crew(spec, pool, workers, concurrency, options)
 
 
-def _start(spec: ExecutorSpec, workers: int, options: dict[str, Any]) -> Any:
-    pool = spec.factory(max_workers=workers, **options)
-    if not isinstance(pool, Executor):
-        raise TypeError(f"executor {spec.name!r} is no concurrent.futures.Executor: {pool!r}")
-    return pool
+def _meant(executor: Any) -> tuple[ExecutorSpec, Any, Mapping[str, Any]]:
+    """What ``executor=`` stands for: its spec, the pool if one was given, and options for the factory."""
+    options: Mapping[str, Any] = {}
+    if isinstance(executor, Use):
+        executor, options = executor.name, executor.options
+    if isinstance(executor, str):
+        return catalog().executor(executor), None, options
+    if isinstance(executor, Executor) and not isinstance(executor, type):
+        return _spec_of(executor), executor, options
+    if (built_in := _built_in(executor)) is not None:
+        return built_in, None, options
+    if callable(executor):
+        name = getattr(executor, "__name__", "executor")
+        here = isinstance(executor, type) and issubclass(executor, ThreadPoolExecutor)
+        return ExecutorSpec(name=name, factory=executor, needs_pickling=not here), None, options
+    raise TypeError(
+        f"executor must be a name, fetchline.use(name, ...), an executor or a factory of one, not {executor!r}"
+    )
+
+
+def _widths(
+    spec: ExecutorSpec, workers: int | None, concurrency: int | None, size: int | None, asynchronous: bool
+) -> tuple[int, int]:
+    """How many workers, and attempts at once, of an executor that is no loop."""
+    if spec.inline and ((workers or 1) > 1 or (concurrency or 1) > 1):
+        raise ValueError(
+            f'the {spec.name} executor makes one attempt at a time; use executor="thread" for more'
+        )
+    # Threads are as many as there may be attempts; processes are as many as the CPUs can carry.
+    as_wide = None if spec.isolates_crashes else concurrency
+    workers = workers or size or as_wide or _default_workers(spec)
+    side_by_side = asynchronous and spec.piped
+    if concurrency is not None and concurrency > workers and not side_by_side:
+        raise ValueError(
+            f"concurrency={concurrency} attempts cannot be in flight on workers={workers} of {spec.name!r}: "
+            "each makes one at a time; raise workers"
+        )
+    concurrency = concurrency or workers
+    return min(workers, concurrency), concurrency
+
+
+def _check_shared(session: SessionSpec, threads: int) -> None:
+    if threads > 1 and not session.thread_safe:
+        raise ValueError(
+            f"session {session.name!r} is not thread-safe, and its scope is the process: {threads} threads "
+            'would share it; use workers=1, executor="process", or the scope "worker"'
+        )
 
 
 def _built_in(kind: Any) -> ExecutorSpec | None:

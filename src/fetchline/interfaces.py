@@ -176,6 +176,9 @@ class ExecutorSpec:
         isolates_crashes: a crash of the function cannot take the caller down.
         can_kill: a running attempt can be ended.
         remote: workers may be on other machines.
+        inline: there are no workers: attempts are made one by one in the thread that waits for the run.
+        piped: its workers are ``RemoteWorker``s: cheap items travel in chunks, coroutines run side by side in
+            each process, and a timeout counts from where the item begins.
         summary: one line for ``fetchline plugins``.
     """
 
@@ -186,7 +189,14 @@ class ExecutorSpec:
     isolates_crashes: bool = False
     can_kill: bool = False
     remote: bool = False
+    inline: bool = False
+    piped: bool = False
     summary: str = ""
+
+    @property
+    def on_a_loop(self) -> bool:
+        """Whether coroutine functions run on an event loop of this process."""
+        return self.runs_coroutines and not self.needs_pickling
 
 
 # -- sessions ----------------------------------------------------------------------------------------------

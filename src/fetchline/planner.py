@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fetchline.assembly import find, registry_of, session_use
+from fetchline.assembly import decide
 from fetchline.binding import bind_item
-from fetchline.config import resolve
 from fetchline.drive.feed import KeyCheck
-from fetchline.executors import choose
 from fetchline.items import check_items, key_of
 
 __all__ = ["Plan", "plan"]
@@ -71,27 +69,16 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
     double: 3 calls on thread x 10
       calls     1, 2, 3
     """
-    config = options.pop("config", None)
-    found = find(fetcher, registry_of(options, config))
-    chosen = resolve(options, config, {"on_error": "collect", "progress": None})
+    decided = decide(fetcher, options, progress=None)
     check_items(items)
-    use = session_use(found)
-    crew = choose(
-        chosen.executor,
-        asynchronous=found.is_async,
-        workers=chosen.workers,
-        concurrency=chosen.concurrency,
-        on_loop=False,
-        session=None if use is None else use.spec,
-    )
-    key = chosen.key if chosen.key is not None else found.policies.key
+    found, crew, key = decided.fetcher, decided.crew, decided.key
     check = KeyCheck(key)
     keys: list[str] = []
     refused: list[tuple[Any, str]] = []
     for item in items:
         try:
             check(item)
-            bind_item(found, chosen.params or {}, item, use)
+            bind_item(found, decided.params, item, decided.use)
         except (TypeError, ValueError) as error:
             refused.append((item, str(error)))
         else:

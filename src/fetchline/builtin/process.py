@@ -143,6 +143,7 @@ def fetchline_register_executors() -> Sequence[ExecutorSpec]:
             needs_pickling=True,
             isolates_crashes=True,
             can_kill=True,
+            piped=True,
             summary="worker processes: fork server or spawn, never a fork of this one",
         )
     ]

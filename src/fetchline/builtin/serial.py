@@ -42,4 +42,8 @@ class Serial(Executor):
 
 @hookimpl
 def fetchline_register_executors() -> Sequence[ExecutorSpec]:
-    return [ExecutorSpec(name="serial", factory=Serial, summary="the caller's own thread, one by one")]
+    return [
+        ExecutorSpec(
+            name="serial", factory=Serial, inline=True, summary="the caller's own thread, one by one"
+        )
+    ]
