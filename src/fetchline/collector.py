@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fetchline.batch import Batch, Columns, Reading, to_result
 from fetchline.catalog import catalog
 from fetchline.core.slots import DONE, Slot
-from fetchline.interfaces import Progress, ProgressBackend, Use
+from fetchline.interfaces import AttemptInfo, Progress, ProgressBackend, Use
 from fetchline.results import Failure, Result, Success
 from fetchline.summary import Summary
 
@@ -127,7 +127,9 @@ class Collector:
     def _tell_attempts(self) -> None:
         attempts = self._run.source.attempts
         while attempts:
-            attempt = attempts.popleft()
+            slot, number, verdict, ran_s = attempts.popleft()
+            # Made here: the key may be the user's own function.
+            attempt = AttemptInfo(self.reading.key_of(slot.item), slot.index, number, verdict, ran_s)
             if self._logs:
                 _log.debug(
                     "%s: attempt %d of %r ran %.3f s: %s",

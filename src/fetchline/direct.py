@@ -170,17 +170,13 @@ class _Here:
         token = current.set(tried.cell)
         try:
             if self._make is None:
-                worker = self._stack.enter_context(Worker(_stays))
+                worker = self._stack.enter_context(Worker())
                 self._make = open_sync(self._program, worker, self._stack)
                 current.set(tried.cell)
             tried.began = time.monotonic()
             return self._make(tried)
         finally:
             current.reset(token)
-
-
-def _stays(task: object) -> None:
-    """Nobody replaces the caller's own thread."""
 
 
 class _Aside:

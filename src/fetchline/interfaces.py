@@ -83,18 +83,45 @@ class Executor(Protocol):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None: ...
 
 
+def _stays(task: object) -> None: ...
+
+
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> None: ...
+
+
 class Worker(ExitStack):
     """One worker of a ``PullExecutor``: what it keeps from run to run, such as open sessions.
 
     The executor makes one for each of its workers, enters nothing, and closes it on that worker when the
     worker ends; it hands it to every source the worker serves.
+
+    Args:
+        replace: called from another thread: this worker is stuck in the task given, so put another in its
+            place at it.
+        queue: called from any thread: have the task done by whichever worker of the executor is free first.
+        wanted: whether tasks wait for a worker. One that has nothing to do leaves its source for them.
+
+    Attributes:
+        call: set by the source while it is served: have the worker look whether it is wanted. The executor
+            calls it, from any thread, when a task finds no worker free.
     """
 
-    def __init__(self, replace: Callable[[Callable[[Worker], None]], None]) -> None:
+    def __init__(
+        self,
+        replace: Callable[[Callable[[Worker], None]], None] = _stays,
+        queue: Callable[[Callable[[Worker], None]], None] = _stays,
+        wanted: Callable[[], bool] = _never,
+    ) -> None:
         super().__init__()
         self.kept: dict[Any, Any] = {}
         self.replace = replace
-        """Called from another thread: this worker is stuck in the task given, so put another in its place at it."""
+        self.queue = queue
+        self.wanted = wanted
+        self.call: Callable[[], None] = _nothing
 
 
 class LoopWorker(AsyncExitStack):

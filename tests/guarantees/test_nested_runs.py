@@ -50,3 +50,27 @@ def test_a_run_on_the_warm_pool_that_carries_it_is_refused(name: str) -> None:
         assert batch.n_failed == 1
         assert "would wait for itself" in batch.failures[0].message
         assert fl.run(_inner, [1], executor="thread", progress=None).values == [10]
+
+
+@pytest.mark.parametrize("name", ["thread", "process"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_warm_pool_that_carries_an_open_stream_carries_a_run_too(name: str, is_async: bool) -> None:
+    async def leaf(n: int) -> int:
+        return 10 * n
+
+    function: Any = leaf if is_async else _inner
+    with fl.get_executor(name, max_workers=2) as pool:
+        out = []
+        for outer in fl.stream(_inner, iter(range(50)), executor=pool, window=4):
+            inner = fl.run(function, range(3), executor=pool, progress=None)
+            out.append((outer.value, inner.values))
+    assert out == [(10 * n, [0, 10, 20]) for n in range(50)]
+
+
+@pytest.mark.parametrize("name", ["thread", "process"])
+def test_two_streams_take_turns_on_one_warm_pool(name: str) -> None:
+    with fl.get_executor(name, max_workers=1) as pool:
+        one = fl.stream(_inner, iter(range(40)), executor=pool, window=2)
+        two = fl.stream(_inner, iter(range(40)), executor=pool, window=2)
+        pairs = [(a.value, b.value) for a, b in zip(one, two, strict=True)]
+    assert pairs == [(10 * n, 10 * n) for n in range(40)]

@@ -37,7 +37,7 @@ class ProcessPool(ThreadPool):
         self._start = start
 
     def _new_worker(self, replace: Callable[[Callable[[Worker], None]], None]) -> Worker:
-        return _Lane(replace, self._start)
+        return _Lane(self._start, replace, self._queue, self._wanted)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         from fetchline.worker.transport import dump, load, load_error
@@ -68,8 +68,8 @@ class ProcessPool(ThreadPool):
 class _Lane(RemoteWorker):
     """One worker process, started when there is something for it to do."""
 
-    def __init__(self, replace: Callable[[Callable[[Worker], None]], None], method: str) -> None:
-        super().__init__(replace)
+    def __init__(self, method: str, *pool: Callable[..., Any]) -> None:
+        super().__init__(*pool)
         self._method = method
         self._process: Any = None
         self.callback(self._leave)

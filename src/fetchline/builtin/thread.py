@@ -39,6 +39,7 @@ class ThreadPool(Executor):
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: dict[threading.Thread, _Task | None] = {}
+        self._workers: set[Worker] = set()
         # Both go down together when a thread has taken a task, so their difference is always true.
         self._idle = 0
         self._queued = 0
@@ -81,8 +82,21 @@ class ThreadPool(Executor):
         """With the lock held: whoever shuts down finds no thread that has not started."""
         self._tasks.put(task)
         self._queued += 1
-        if self._idle < self._queued and len(self._threads) < self.max_workers:
+        if not self._wanted():
+            return
+        if len(self._threads) < self.max_workers:
             self._start_thread(None)
+        else:
+            for worker in self._workers:
+                worker.call()
+
+    def _queue(self, task: _Task) -> None:
+        with self._lock:
+            if not self._closed:
+                self._put(task)
+
+    def _wanted(self) -> bool:
+        return self._queued > self._idle
 
     def _start_thread(self, first: _Task | None) -> None:
         thread = threading.Thread(
@@ -96,17 +110,23 @@ class ThreadPool(Executor):
             raise
 
     def _new_worker(self, replace: Callable[[_Task], None]) -> Worker:
-        return Worker(replace)
+        return Worker(replace, self._queue, self._wanted)
 
     def _main(self, task: _Task | None) -> None:
         me = threading.current_thread()
         with self._new_worker(lambda task: self._replace(me, task)) as worker:
+            with self._lock:
+                self._workers.add(worker)
             while (task := task or self._next(me)) is not None:
                 task(worker)
+                worker.call = _nothing
                 with self._lock:
                     if me not in self._threads:
+                        self._workers.discard(worker)
                         return  # it was stuck, and another has its place
                     self._threads[me] = task = None
+            with self._lock:
+                self._workers.discard(worker)
         with self._lock:
             self._threads.pop(me, None)
 
@@ -157,6 +177,9 @@ class ThreadPool(Executor):
                 future.set_running_or_notify_cancel()
         for task in kept:
             self._tasks.put(task)
+
+
+def _nothing() -> None: ...
 
 
 @hookimpl

@@ -223,7 +223,7 @@ class Host(_Desk):
         source, hand = self.source, self._hand
         if self._make is None:
             source.enter(hand)
-            worker = self._stack.enter_context(Worker(lambda _: None))
+            worker = self._stack.enter_context(Worker())
             token = current.set(current.get())  # put back as it was
             self._stack.callback(current.reset, token)
             self._make = open_sync(source.program, worker, self._stack)

@@ -82,8 +82,8 @@ class Keeper:
     def _time_out(self, slot: Slot, token: int) -> None:
         source = self._source
         timeout = source.schedule.limits.timeout
-        key = source.program.key_of(slot.item)
-        error = AttemptTimeout(f"{key!r}: the attempt took longer than its timeout of {timeout:g} s")
+        label = source.program.label(slot)
+        error = AttemptTimeout(f"{label}: the attempt took longer than its timeout of {timeout:g} s")
         verdict = source.program.verdict(error, slot)
         with source.lock:
             if not source.fail_here(slot, token, error, verdict, source.clock()):

@@ -37,7 +37,7 @@ def serve_remote(source: Source, worker: RemoteWorker) -> None:
     try:
         # Before the first lease: a pace counts from there, and starts would come in a burst.
         _ = worker.process
-        while (slot := source.next(hand, gate)) is not None:
+        while (slot := source.next(hand, gate, worker)) is not None:
             lane.make(slot)
     except BaseException as bug:  # a lane that dies silently would hang the run
         source.broke(bug)
@@ -254,7 +254,7 @@ class _Lane:
         source = self.source
         if guilty >= 0:
             slot = self.slots[guilty]
-            error.add_note(f"item {slot.index}, key {source.program.key_of(slot.item)!r}")
+            error.add_note(f"item {slot.index}, key {source.program.label(slot)}")
         with source.lock:
             for number, slot in enumerate(self.slots):
                 if number != guilty and slot.token == self.tokens[number]:
@@ -287,9 +287,9 @@ class _Lane:
         if not self.left:
             return
         slot = self.slots[position]
-        key = self.source.program.key_of(slot.item)
+        label = self.source.program.label(slot)
         error = AttemptTimeout(
-            f"{key!r}: the attempt took longer than its timeout of {self.timeout:g} s; its process was ended"
+            f"{label}: the attempt took longer than its timeout of {self.timeout:g} s; its process was ended"
         )
         self._charge(position, error, self.source.program.verdict(error, slot))
 

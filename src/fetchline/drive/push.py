@@ -11,7 +11,7 @@ from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
 from fetchline.drive.source import Hand, Source
 from fetchline.errors import Unpicklable
-from fetchline.interfaces import Verdict
+from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.remote import FarCall, close_run, perform, perform_pickled
 from fetchline.worker.transport import dump, load, load_error
@@ -39,16 +39,25 @@ class Pusher:
     Args:
         lane: a process of ours behind ``executor``: its attempts can be cancelled, and when it dies with
             several in flight nobody is charged before each of them has been tried alone.
+        worker: the worker whose thread this is, if it may be wanted elsewhere.
     """
 
     def __init__(
-        self, source: Source, executor: Any, run_id: str, *, pickled: bool, lane: Any = None
+        self,
+        source: Source,
+        executor: Any,
+        run_id: str,
+        *,
+        pickled: bool,
+        lane: Any = None,
+        worker: Worker | None = None,
     ) -> None:
         self.source = source
         self.executor = executor
         self.run_id = run_id
         self.pickled = pickled
         self.lane = lane
+        self.worker = worker
         self.gate = ThreadGate()
         self.answers: deque[_Answer] = deque()
         self.idle: list[Hand] = []
@@ -59,12 +68,16 @@ class Pusher:
     def work(self, concurrency: int) -> None:
         """Push until the run is over."""
         source = self.source
+        if self.worker is not None:
+            self.worker.call = self.gate.ring
         self.idle = [self._new_hand() for _ in range(concurrency)]
         try:
             while True:
                 while self.answers:
                     self._take(*self.answers.popleft())
                 if self._start() and all(source.left(hand) for hand in self.busy):
+                    return
+                if not self.busy and self._is_wanted():
                     return
                 self.gate.wait()
         except BaseException as bug:  # a pusher that dies silently would hang the run
@@ -74,6 +87,11 @@ class Pusher:
                 source.leave(hand)
             if not self.pickled:
                 close_run(self.run_id)
+
+    def _is_wanted(self) -> bool:
+        """Whether this thread has been given to others that want it."""
+        worker = self.worker
+        return worker is not None and worker.wanted() and self.source.step_aside(self.idle[-1], worker)
 
     def _start(self) -> bool:
         """Start what may be started; whether the run is over."""

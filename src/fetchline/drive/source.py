@@ -8,12 +8,10 @@ one ring wakes one worker, and that one wakes the next.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
 from contextvars import Context
 from typing import Any
 
@@ -22,13 +20,14 @@ from fetchline.core.slots import DONE, Slot
 from fetchline.drive.gates import Gate, ThreadGate
 from fetchline.drive.keeper import Keeper
 from fetchline.errors import FetchlineError
-from fetchline.interfaces import AttemptInfo, LoopWorker, RemoteWorker, Verdict, Worker
+from fetchline.interfaces import LoopWorker, RemoteWorker, Verdict, Worker
 from fetchline.results import ErrorCode
-from fetchline.worker.attempt import Program, make_portable, open_sync
+from fetchline.worker.attempt import Program, make_portable
 
 __all__ = ["Hand", "Source"]
 
-_log = logging.getLogger("fetchline")
+Attempted = tuple[Slot, int, Verdict | None, float]
+"""An attempt that has ended: its slot, its number, how it ended and how long it ran, in seconds."""
 
 
 class Hand:
@@ -58,6 +57,20 @@ class Hand:
         self.riders: list[tuple[Slot, int]] = []
 
 
+class _Errand:
+    """The gate of a hand that went elsewhere: ringing it asks its executor for a worker, once."""
+
+    def __init__(self, source: Source, worker: Worker) -> None:
+        self._call: Callable[[], None] = lambda: worker.queue(source.serve)
+
+    def ring(self) -> None:
+        call, self._call = self._call, _nothing
+        call()
+
+
+def _nothing() -> None: ...
+
+
 class Source:
     """The driver's side of one run; ``interfaces.Source`` for pulling workers.
 
@@ -84,7 +97,7 @@ class Source:
         self.program = program
         self.context = context
         self.inbox: deque[Any] = deque()
-        self.attempts: deque[AttemptInfo] | None = deque() if trace else None
+        self.attempts: deque[Attempted] | None = deque() if trace else None
         self.abandoned = 0
         self.gave_up = False
         self.suspects: set[int] = set()
@@ -116,31 +129,10 @@ class Source:
                 from fetchline.drive.lanes import serve_remote
 
                 serve_remote(self, worker)
-        elif self.context is not None:
-            self.context.copy().run(self._serve, worker)
         else:
-            self._serve(worker)
+            from fetchline.drive.threads import serve_here
 
-    def _serve(self, worker: Worker) -> None:
-        gate = ThreadGate()
-        hand = Hand(gate, lambda: worker.replace(self.serve))
-        self.enter(hand)
-        try:
-            with ExitStack() as run:
-                make = open_sync(self.program, worker, run)
-                slot = self.next(hand, gate)
-                while slot is not None:
-                    token = slot.token
-                    try:
-                        value = make(slot)
-                    except BaseException as error:  # SystemExit in a fetch function is its item's
-                        slot = self.failed(hand, slot, token, error) or self.next(hand, gate)
-                    else:
-                        slot = self.done(hand, slot, token, value) or self.next(hand, gate)
-        except BaseException as bug:  # a worker that dies silently would hang the run
-            self.broke(bug)
-        finally:
-            self.leave(hand)
+            serve_here(self, worker)
 
     def blob(self) -> bytes:
         """The program, pickled once for all workers of the run.
@@ -166,12 +158,15 @@ class Source:
 
         start_tasks(self, worker, tasks)
 
-    def next(self, hand: Hand, gate: ThreadGate) -> Slot | None:
-        """Wait for the next slot; None when the run is over or the hand was given up."""
+    def next(self, hand: Hand, gate: ThreadGate, worker: Worker) -> Slot | None:
+        """Wait for the next slot; None when the run is over, or the hand was given up or is needed elsewhere."""
+        worker.call = gate.ring
         while True:
             slot, over = self.ask(hand)
             if slot is not None or over:
                 return slot
+            if worker.wanted() and self.step_aside(hand, worker):
+                return None
             gate.wait()
 
     # -- what every kind of worker calls --------------------------------------------------------------------
@@ -186,6 +181,21 @@ class Source:
             self._unpark(hand)
             if self.host is not None and not self._hands:
                 self.host.ring()
+
+    def step_aside(self, hand: Hand, worker: Worker) -> bool:
+        """Let a worker that has nothing to do go where it is wanted; False: it has something to do after all.
+
+        In its place stands an errand: whoever would ring the hand has a worker sent here instead.
+        """
+        with self.lock:
+            if not hand.parked:
+                return False
+            self._unpark(hand)
+            self._hands.discard(hand)
+            errand = Hand(_Errand(self, worker), _nothing)
+            errand.parked = True
+            self.parked.append(errand)
+            return True
 
     def came_back(self) -> None:
         """An attempt that had been given up has ended after all."""
@@ -322,11 +332,8 @@ class Source:
 
     def trace(self, slot: Slot, verdict: Verdict | None) -> None:
         assert self.attempts is not None
-        troubles = slot.troubles
-        number = 1 if troubles is None else troubles.attempts
-        self.attempts.append(
-            AttemptInfo(self.program.key_of(slot.item), slot.index, number, verdict, slot.ended - slot.began)
-        )
+        number = 1 if slot.troubles is None else slot.troubles.attempts
+        self.attempts.append((slot, number, verdict, slot.ended - slot.began))
 
     def broke(self, bug: BaseException) -> None:
         """A worker met an error that is no item's: stop the run with it."""

@@ -24,7 +24,7 @@ def serve_wide(source: Source, worker: RemoteWorker, width: int) -> None:
     """Have up to ``width`` attempts at once made in the process, until the run is over."""
     loop = _FarLoop(worker)
     try:
-        Pusher(source, loop, "", pickled=True, lane=loop).work(width)
+        Pusher(source, loop, "", pickled=True, lane=loop, worker=worker).work(width)
     finally:
         loop.close()
 

@@ -62,6 +62,10 @@ class Program:
     def key_of(self, item: Any) -> str:
         return key_of(item) if self.key is None else self.key(item)
 
+    def label(self, call: Call) -> str:
+        """The item, for a message; its key function is the user's, and not for the driver's threads."""
+        return repr(key_of(call.item)) if self.key is None else f"item {call.index}"
+
     def verdict(self, error: BaseException, call: Call) -> Verdict:
         """Judge the live exception of one attempt; a judge that raises makes the error permanent."""
         troubles = call.troubles

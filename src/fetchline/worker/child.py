@@ -154,7 +154,7 @@ class Child:
     # -- the main thread ------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        with Worker(_no_other) as worker:
+        with Worker() as worker:
             run = ExitStack()
             while (task := self.tasks.get()) is not None:
                 kind, payload = task
@@ -274,10 +274,6 @@ class Child:
         except BaseException as error:  # a future carries whatever was raised
             out = dump_value((False, dump_error(error)))
         self.pipe.send(b"F", out)
-
-
-def _no_other(task: object) -> None:
-    """Nobody replaces a worker process from inside."""
 
 
 def main(fd: int, cell_fd: int) -> None:

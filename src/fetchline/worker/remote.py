@@ -42,7 +42,7 @@ class _Place:
         self.program = program
         self.context = context
         self.stack = ExitStack()
-        self.worker = self.stack.enter_context(Worker(_stays))
+        self.worker = self.stack.enter_context(Worker())
         self.make: Callable[[Any], Any] = context.run(open_sync, program, self.worker, self.stack)
         self.lock = threading.Lock()
         self.orphan = False
@@ -65,10 +65,6 @@ class _Place:
                 self.lock.release()
         else:
             self.orphan = True
-
-
-def _stays(task: object) -> None:
-    """Whoever owns the pool replaces its workers."""
 
 
 _here = threading.local()

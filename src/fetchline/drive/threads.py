@@ -1,0 +1,44 @@
+"""Attempts on the worker's own thread: take a slot, make the attempt, bring the outcome and take the next."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from fetchline.drive.gates import ThreadGate
+from fetchline.drive.source import Hand, Source
+from fetchline.interfaces import Worker
+from fetchline.worker.attempt import open_sync
+
+__all__ = ["serve_here"]
+
+
+def serve_here(source: Source, worker: Worker) -> None:
+    """Take and make attempts on this thread until the run is over, in a copy of its caller's context."""
+    if source.context is None:
+        _serve(source, worker)
+    else:
+        source.context.copy().run(_serve, source, worker)
+
+
+def _serve(source: Source, worker: Worker) -> None:
+    gate = ThreadGate()
+    hand = Hand(gate, lambda: worker.replace(source.serve))
+    source.enter(hand)
+    try:
+        with ExitStack() as run:
+            make = open_sync(source.program, worker, run)
+            slot = source.next(hand, gate, worker)
+            while slot is not None:
+                token = slot.token
+                try:
+                    value = make(slot)
+                except BaseException as error:  # SystemExit in a fetch function is its item's
+                    slot = source.failed(hand, slot, token, error)
+                else:
+                    slot = source.done(hand, slot, token, value)
+                if slot is None:
+                    slot = source.next(hand, gate, worker)
+    except BaseException as bug:  # a worker that dies silently would hang the run
+        source.broke(bug)
+    finally:
+        source.leave(hand)
