@@ -18,7 +18,7 @@ from fetchline.binding import bind_check
 from fetchline.catalog import catalog
 from fetchline.collector import Collector
 from fetchline.config import BatchConfig, resolve
-from fetchline.core.schedule import Limits, Schedule
+from fetchline.core.schedule import NEVER, Limits, Schedule
 from fetchline.drive.feed import Intake, KeyCheck
 from fetchline.drive.gates import LoopGate
 from fetchline.drive.host import Host, Interrupted, LoopHost
@@ -30,6 +30,7 @@ from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo, SessionSpec,
 from fetchline.items import Grid, check_items, uniform_type
 from fetchline.registry import Registry, default
 from fetchline.results import Result
+from fetchline.sizes import parse_size
 from fetchline.verdict import Judge
 from fetchline.worker.attempt import Program
 from fetchline.worker.sessions import SessionUse
@@ -203,13 +204,15 @@ class Run:
         policies, crew = self.fetcher.policies, self.crew
         # A batch keeps every result anyway: its window only spares the host's time.
         usual = max(1024 if self.emits else 1 << 16, 10 * crew.concurrency)
+        window = self.config.window
         return Limits(
             concurrency=crew.concurrency,
-            window=self.config.window or usual,
+            window=window if isinstance(window, int) else usual,
             retry=policies.retry.limit,
             timeout=None if crew.times_itself else policies.timeout,
             fail_fast=self.config.on_error == "raise",
             rates=policies.pace.windows if policies.pace else (),
+            hold=parse_size(window) if isinstance(window, str) and self.emits else NEVER,
         )
 
     def _take_whole(self, items: Any) -> Sequence[Any] | None:

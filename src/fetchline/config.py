@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fetchline.retry import check_count, check_seconds
+from fetchline.sizes import parse_size
 
 if TYPE_CHECKING:
     from fetchline.registry import Registry
@@ -35,7 +36,8 @@ class BatchConfig:
         progress: a name, ``fetchline.use(name, ...)``, a backend object, None, False or ``"none"``.
         on_progress: called as ``on_progress(done, total)`` for each item that finishes here.
         key: gives the key of an item.
-        window: items past the last one handed out, at the most (streams).
+        window: items past the last one handed out, at the most (streams); or what the results held may take,
+            such as ``"500MB"``: those in flight are reckoned at the average so far.
         deadline: seconds the whole run may take; the rest are failures then.
         plugins: names of observer and middleware plugins that act on this run.
         registry: where names are looked up instead of the default registry.
@@ -54,7 +56,7 @@ class BatchConfig:
     progress: Any = "unset"
     on_progress: Callable[[int, int | None], object] | None = None
     key: Callable[[Any], str] | None = None
-    window: int | None = None
+    window: int | str | None = None
     deadline: float | None = None
     plugins: Sequence[Any] | None = None
     registry: Registry | None = None
@@ -62,7 +64,9 @@ class BatchConfig:
     def __post_init__(self) -> None:
         for name in ("workers", "max_workers", "concurrency", "window"):
             value = getattr(self, name)
-            if value is not None:
+            if name == "window" and isinstance(value, str):
+                parse_size(value)
+            elif value is not None:
                 check_count(name, value)
         if self.deadline is not None:
             object.__setattr__(self, "deadline", check_seconds("deadline", self.deadline))
@@ -120,6 +124,7 @@ _SAME = {
 }
 _TEXT = ("executor", "on_error", "progress")
 _NUMBERS = ("workers", "concurrency", "window")
+_OR_TEXT = ("window",)  # a number, or an amount of memory
 
 
 def resolve(
@@ -191,6 +196,8 @@ def _typed(name: str, text: str) -> Any:
         try:
             return int(text)
         except ValueError:
+            if name in _OR_TEXT:
+                return text
             raise ValueError(f"FETCHLINE_{name.upper()} must be a whole number, not {text!r}") from None
     if name in ("plugins", "apps"):
         return [part.strip() for part in text.split(",") if part.strip()]

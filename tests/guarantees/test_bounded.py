@@ -111,6 +111,42 @@ def test_bounded_streams_stop_the_producer_while_the_consumer_does_not_ask(wide:
         assert not feeder.is_alive()
 
 
+@pytest.mark.parametrize("as_completed", [False, True])
+def test_bounded_by_bytes_starts_no_more_than_the_results_held_may_weigh(
+    wide: Lane, log: Log, as_completed: bool
+) -> None:
+    def megabyte(n: int) -> bytes:
+        log.note("call", n)
+        return bytes(1_000_000)
+
+    stream = wide.stream(megabyte, range(60), window="10MB", as_completed=as_completed)
+    for number, result in enumerate(stream, start=1):
+        assert len(result.value) == 1_000_000
+        if number == 1:
+            # A second run, as long as anything could take, while nobody asks the first for more.
+            assert wide.run(lambda n: n, range(200)).n_succeeded == 200
+        # The first ones in flight are of unknown weight; then room is made before anything starts.
+        assert log.count("call") <= number + 10 + wide.width
+    assert log.count("call") == 60
+
+
+def test_bounded_by_bytes_goes_on_behind_a_slow_head_and_never_waits_for_ever(wide: Lane, log: Log) -> None:
+    def slow_head(n: int) -> bytes:
+        log.note("call", n)
+        if n == 0:
+            log.wait_for("call", times=5)
+        return bytes(1_000_000)
+
+    # Room for five results: the head is the last to come, and retries of it would still be let through.
+    values = [len(result.value) for result in wide.stream(slow_head, range(40), window="5MB")]
+    assert values == [1_000_000] * 40
+
+
+def test_bounded_by_bytes_lets_a_result_heavier_than_all_of_it_through(lane: Lane) -> None:
+    stream = lane.stream(lambda n: bytes(50_000), range(30), window="1kB")
+    assert sum(len(result.value) for result in stream) == 30 * 50_000
+
+
 def test_bounded_streams_default_to_1024_items_ahead() -> None:
     tap = Tap(window=1024)
     with lane_of("thread") as lane:

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fetchline as fl
@@ -56,7 +56,6 @@ def test_a_pace_is_a_frozen_value() -> None:
     assert Pace.of(pace) is pace and Pace.of(None) is None
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 @given(
     rates=st.lists(st.tuples(st.integers(1, 20), st.sampled_from([0.5, 1.0, 7.0])), min_size=1, max_size=3),
     gaps=st.lists(st.floats(0, 3), min_size=1, max_size=120),

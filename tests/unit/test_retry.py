@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tenacity
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fetchline as fl
@@ -103,7 +103,6 @@ def test_waits_grow_by_the_backoff_up_to_max_sleep() -> None:
     assert [policy.delay(n) for n in range(1, 6)] == [1, 3, 9, 20, 20]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 @given(
     sleep=st.floats(0, 1e6),
     backoff=st.floats(1, 1e3),

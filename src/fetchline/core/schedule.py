@@ -20,6 +20,7 @@ from typing import Any, assert_never
 from fetchline.core.limits import StartGate
 from fetchline.core.slots import DONE, FAILED, HELD, READY, RUNNING, Slot, Troubles
 from fetchline.core.waits import Waits
+from fetchline.core.weights import Weights
 from fetchline.interfaces import Verdict
 from fetchline.results import ErrorCode
 
@@ -42,6 +43,8 @@ class Limits:
         timeout: seconds an attempt may run; None is no limit, or the driver's own affair.
         fail_fast: the first failure stops the run.
         rates: ``(count, period)`` pairs: starts in any period of so many seconds.
+        hold: what the results may weigh that are finished and not released, those in flight included at the
+            average weight. The head of the line starts all the same, or nothing would ever leave.
     """
 
     concurrency: int
@@ -52,6 +55,7 @@ class Limits:
     timeout: float | None = None
     fail_fast: bool = False
     rates: tuple[tuple[int, float], ...] = ()
+    hold: float = NEVER
 
 
 class Schedule:
@@ -83,6 +87,7 @@ class Schedule:
         "_settled",
         "_token",
         "_waits",
+        "_weights",
         "concurrency",
         "cooled_s",
         "done",
@@ -100,6 +105,7 @@ class Schedule:
         self._gate = StartGate(limits.rates) if limits.rates else None
         self._ready: deque[Slot] = deque()
         self._waits: Waits[Slot] = Waits()
+        self._weights = Weights(limits.hold) if limits.hold < NEVER else None
         self._line: deque[Slot] | None = deque() if ordered else None
         self.done: deque[Slot] = deque()
         self._clock: deque[tuple[float, Slot, int]] = deque()
@@ -152,8 +158,13 @@ class Schedule:
             return None
         if self._waits.when <= now:
             # Slots whose wait is over go before slots that never started: they are older.
-            self._ready.extendleft(reversed(self._waits.due(now)))
+            due = self._waits.due(now)
+            for slot in due:
+                slot.state = READY
+            self._ready.extendleft(reversed(due))
         if not self._ready and not self._bite(now):
+            return None
+        if self._weights is not None and not self._bear():
             return None
         if self._gate is not None:
             if self._gate.due(now) > now:
@@ -164,6 +175,8 @@ class Schedule:
         self._token = slot.token = self._token + 1
         slot.began = now
         self.running += 1
+        if self._weights is not None:
+            self._weights.flying += 1
         if self.limits.timeout is not None:
             clock = self._clock
             clock.append((now + self.limits.timeout, slot, slot.token))
@@ -181,6 +194,8 @@ class Schedule:
             return slots
         # They hold no unit of their own: whoever finishes the chunk's last slot gives the one unit back.
         ready, token = self._ready, self._token
+        if self._weights is not None:
+            count = int(min(count, self._weights.spare))
         while len(slots) < count and (ready or self._bite(now)):
             slot = ready[0]
             if slot.troubles is not None:
@@ -192,7 +207,22 @@ class Schedule:
             slot.began = now
             slots.append(slot)
         self._token = token
+        if self._weights is not None:
+            self._weights.flying += len(slots)
         return slots
+
+    def _bear(self) -> bool:
+        """Whether there is room for what the next start brings; if not, the head of the line goes first."""
+        assert self._weights is not None
+        if self._weights.spare > 0:
+            return True
+        head, ready = self.head, self._ready
+        if head is None or head.state != READY:
+            return False
+        if ready[0] is not head:
+            ready.remove(head)
+            ready.appendleft(head)
+        return True
 
     def _bite(self, now: float) -> bool:
         """Make slots of the backlog; whether there are any."""
@@ -214,7 +244,7 @@ class Schedule:
             slot.token = 0
             if alone and slot.troubles is None:
                 slot.troubles = Troubles()
-        self.running -= units
+        self._land(units, len(back))
         if self.stopping is None:
             self._ready.extendleft(reversed(back))
         else:
@@ -223,10 +253,15 @@ class Schedule:
 
     # -- ending ---------------------------------------------------------------------------------------------
 
-    def succeed(self, slot: Slot, token: int, value: Any, now: float, units: int = 1) -> bool:
+    def succeed(
+        self, slot: Slot, token: int, value: Any, now: float, units: int = 1, weight: float = 0.0
+    ) -> bool:
         """Finish a slot with its value; ``units`` of concurrency are free again."""
         if slot.token != token:
             return False
+        if self._weights is not None:
+            self._weights.flying -= 1
+            self._weights.add(slot.index, weight)
         slot.state = DONE
         slot.token = 0
         slot.value = value
@@ -327,7 +362,7 @@ class Schedule:
         slot.token = 0
         slot.began = min(slot.began, now)  # a session may have been opening for it
         slot.ended = now
-        self.running -= units
+        self._land(units)
         troubles = slot.troubles = slot.troubles or Troubles()
         troubles.attempts += 1
         self._cancel(slot)
@@ -341,6 +376,9 @@ class Schedule:
             self._cancel_backlog(now)
         out = list(self.done)
         self.done.clear()
+        if self._weights is not None and self._line is None:
+            for slot in out:
+                self._weights.leaves(slot.index)
         return out
 
     def heads(self, limit: int) -> list[Slot]:
@@ -350,11 +388,16 @@ class Schedule:
         out: list[Slot] = []
         while line and line[0].state >= DONE and len(out) < limit:
             out.append(line.popleft())
+        if self._weights is not None:
+            for slot in out:
+                self._weights.leaves(slot.index)
         return out
 
     def release(self, count: int) -> None:
         """So many slots have left for good: their room is free again."""
         self._released += count
+        if self._weights is not None:
+            self._weights.release(count)
 
     @property
     def head(self) -> Slot | None:
@@ -393,9 +436,11 @@ class Schedule:
     @property
     def startable(self) -> bool:
         """Whether there is anything to start, were it allowed now."""
-        return self.stopping is None and bool(
-            self._ready or (self._backlog_at < len(self._backlog) and self.room() > 0)
-        )
+        if self.stopping is not None:
+            return False
+        if self._weights is not None and self._weights.spare <= 0:
+            return self.head is not None and self.head.state == READY
+        return bool(self._ready or (self._backlog_at < len(self._backlog) and self.room() > 0))
 
     def timer(self, now: float) -> float:
         """When to ask again though nothing happens: a wait is over, the pace allows a start, a timeout."""
@@ -427,8 +472,14 @@ class Schedule:
         slot.value = error
         slot.began = min(slot.began, now)
         slot.ended = now
-        self.running -= units
+        self._land(units)
         return troubles
+
+    def _land(self, units: int, slots: int = 1) -> None:
+        """So many slots are no longer in flight, nor so many units of concurrency in use."""
+        self.running -= units
+        if self._weights is not None:
+            self._weights.flying -= slots
 
     def _hold(self, slot: Slot, until: float, again: bool) -> None:
         if not again:

@@ -193,6 +193,7 @@ class _Lane:
         if values:
             # The process has its own view of when its first item began: loading and login came before.
             self.item_s = (ended[-1] - ended[0]) / (len(values) - 1) if len(values) > 1 else ended[0] - began
+        weights = [0.0] * len(values) if source.weigh is None else [*map(source.weigh, values)]
         failures = {position: (load_error(error), verdict) for position, (error, verdict) in odd.items()}
         with source.lock:
             slots, tokens, succeed = self.slots, self.tokens, source.schedule.succeed
@@ -204,7 +205,8 @@ class _Lane:
                     self._fail(position, *failures[position], now)
                     continue
                 self.left -= 1
-                succeed(slot, tokens[position], value, now, 0 if self.left else 1)
+                weight = weights[position - first]
+                succeed(slot, tokens[position], value, now, 0 if self.left else 1, weight)
                 if source.attempts is not None:
                     source.trace(slot, None)
                 if slot is source.awaited:

@@ -15,13 +15,14 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from fetchline.core.schedule import Schedule
+from fetchline.core.schedule import NEVER, Schedule
 from fetchline.core.slots import DONE, Slot
 from fetchline.drive.gates import Gate, ThreadGate
 from fetchline.drive.keeper import Keeper
 from fetchline.errors import FetchlineError
 from fetchline.interfaces import LoopWorker, RemoteWorker, Verdict, Worker
 from fetchline.results import ErrorCode
+from fetchline.sizes import size_of
 from fetchline.worker.attempt import Program, make_portable
 
 __all__ = ["Hand", "Source"]
@@ -105,6 +106,7 @@ class Source:
         self.clock = time.monotonic
         self.gone = threading.Event()
         self.width = width
+        self.weigh: Callable[[Any], float] | None = size_of if schedule.limits.hold < NEVER else None
         self._max_abandoned = max_abandoned
         self._hands: set[Hand] = set()
         self.parked: deque[Hand] = deque()
@@ -236,8 +238,9 @@ class Source:
     def done(self, hand: Hand, slot: Slot, token: int, value: Any) -> Slot | None:
         """Bring a value, take the next slot; None if there is none now or the hand was given up."""
         now = self.clock()
+        weight = 0.0 if self.weigh is None else self.weigh(value)
         with self.lock:
-            if not self.schedule.succeed(slot, token, value, now):
+            if not self.schedule.succeed(slot, token, value, now, 1, weight):
                 self.abandoned -= 1
                 return None
             if self.attempts is not None:

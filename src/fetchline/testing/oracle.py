@@ -44,6 +44,7 @@ class Item:
     began = 0.0
     ended = 0.0
     alone = False
+    weight = 0.0
     memo: Any = None
     error: Any = None
     # What must come out of it, once it is over.
@@ -65,10 +66,12 @@ class Oracle:
         limits: what the schedule was told to keep to.
         inputs: the items, in order.
         backlog: the schedule takes ``inputs`` whole and makes slots of it by itself.
+        ordered: it keeps the line of the input order.
     """
 
-    def __init__(self, limits: Limits, inputs: Sequence[Any], backlog: bool) -> None:
+    def __init__(self, limits: Limits, inputs: Sequence[Any], backlog: bool, ordered: bool) -> None:
         self.limits = limits
+        self.ordered = ordered
         self.inputs = inputs
         self.backlog = backlog
         self.items = [Item(index) for index in range(len(inputs))]
@@ -86,6 +89,8 @@ class Oracle:
         self.starts: list[float] = []
         self.interval = 0.0
         self.place = -NEVER
+        self.weights: list[float] = []
+        self.handed: list[int] = []
         self._timeout = NEVER if limits.timeout is None else limits.timeout
         if limits.rates:
             count, period = min(limits.rates, key=lambda rate: rate[1])
@@ -108,8 +113,10 @@ class Oracle:
         if self.interval:
             self._pace(now)
         fresh = slot.index >= self.unborn
+        if slot.index != self.left_count and self.full():
+            raise Broken("bounded", f"item {slot.index} started with no room for what it weighs")
         item = self._taken(slot, now)
-        if fresh:
+        if fresh and slot.index != self.left_count:
             for other in self.items[self.left_count : slot.index]:
                 if other.state == WAITING or (other.state == HELD and other.not_before <= now):
                     raise Broken(
@@ -167,6 +174,17 @@ class Oracle:
         item.began = now
         return item
 
+    def full(self) -> bool:
+        """Whether the results held, with those in flight reckoned at the average, weigh what they may."""
+        if self.limits.hold == NEVER or not self.weights:
+            return False
+        gone = set(self.handed[: self.released])
+        live = sum(item.state == LIVE for item in self.items)
+        held = sum(item.weight for item in self.items if item.weight and item.index not in gone)
+        return held >= self.limits.hold or (
+            held + live * sum(self.weights) / len(self.weights) >= self.limits.hold
+        )
+
     def _pace(self, now: float) -> None:
         # The starts have places, an interval apart. One that comes late keeps its place, and so lets the next
         # one catch up; one that comes a whole interval late has lost it.
@@ -194,7 +212,10 @@ class Oracle:
         due = NEVER
         if not self.idle:
             return due
-        for item in self.items[self.left_count : self.released + self.limits.window]:
+        until = self.released + self.limits.window
+        if self.full():
+            until = min(until, self.left_count + 1) if self.ordered else 0
+        for item in self.items[self.left_count : until]:
             if item.state == HELD:
                 due = min(due, item.not_before)
             elif item.state == WAITING and item.index < self.fed:
@@ -241,7 +262,9 @@ class Oracle:
         if accepted:
             raise Broken("one_outcome", "a late answer was taken")
 
-    def succeeded(self, item: Item, value: Any) -> None:
+    def succeeded(self, item: Item, value: Any, weight: float) -> None:
+        item.weight = weight
+        self.weights.append(weight)
         self._over(item, True, value, None)
 
     def failed(self, item: Item, error: Any, verdict: Verdict, now: float) -> None:

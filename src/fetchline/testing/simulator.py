@@ -37,6 +37,7 @@ _STEPS_AN_ITEM = 60
 _ITEMS: Final = (0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9)
 _WINDOWS: Final = (1024, 1024, 8, 4, 3, 2, 2, 1)
 _TIMEOUTS: Final = (None, None, 1.0, 3.0)
+_HOLDS: Final = (*(float("inf"),) * 6, 5.0, float("inf"))
 # All times are eighths of a second, so that sums are exact and every comparison can be strict.
 _RATES: Final[tuple[tuple[tuple[int, float], ...], ...]] = (
     *((),) * 5,
@@ -110,6 +111,7 @@ def _limits(concurrency: int, choice: int, further: int) -> Limits:
         timeout=_TIMEOUTS[(choice >> 5) & 3],
         fail_fast=further & 0xF8 == 0xF8,
         rates=_RATES[further & 7],
+        hold=_HOLDS[(further >> 3) & 7],
     )
 
 
@@ -128,7 +130,7 @@ class _Run:
         self.limits = limits = _limits(1 + (shape >> 6), draw(), draw())
         self.inputs: Sequence[int] = range(100, 100 + count)
         self.schedule = schedule(limits, ordered=self.ordered)
-        self.oracle = Oracle(limits, self.inputs, backlog)
+        self.oracle = Oracle(limits, self.inputs, backlog, self.ordered)
         self.now = 0.0
         self.live: list[Item] = []
         self.late: list[tuple[Slot, int]] = []
@@ -195,9 +197,10 @@ class _Run:
 
     def succeed(self, item: Item) -> None:
         slot, token, now = item.slot, item.token, self.now
-        taken = self.schedule.succeed(slot, token, token, now, _units(item))
+        weight = float(item.index & 3)
+        taken = self.schedule.succeed(slot, token, token, now, _units(item), weight)
         self.oracle.answered(item, taken, now)
-        self.oracle.succeeded(item, token)
+        self.oracle.succeeded(item, token, weight)
         self.late.append((slot, token))
 
     def fail(self, item: Item, verdict: Verdict) -> None:
@@ -229,6 +232,7 @@ class _Run:
             leaving = schedule.heads(limit)
             oracle.left(leaving, limit)
         self.unreleased = len(leaving)
+        oracle.handed += [slot.index for slot in leaving]
         finished = schedule.finished
         oracle.finished(finished, self.closed)
         self.over = finished and (not self.ordered or oracle.left_count == oracle.drained_count)

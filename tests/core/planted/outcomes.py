@@ -15,10 +15,10 @@ from planted._bugs import bug
 
 @bug
 class ForgetsToFreeAUnit(Schedule):
-    def succeed(self, slot: Slot, token: int, value: Any, now: float, units: int = 1) -> bool:
-        taken = super().succeed(slot, token, value, now, units)
+    def succeed(self, slot: Slot, token: int, value: Any, now: float, *rest: Any) -> bool:
+        taken = super().succeed(slot, token, value, now, *rest)
         if taken and token % 3 == 0:
-            self.running += units
+            self.running += rest[0]
         return taken
 
 
@@ -77,8 +77,8 @@ class HoldsAUnitForEachRider(Schedule):
 
 @bug
 class TakesALateValue(Schedule):
-    def succeed(self, slot: Slot, token: int, value: Any, now: float, units: int = 1) -> bool:
-        return super().succeed(slot, slot.token or token, value, now, units)
+    def succeed(self, slot: Slot, token: int, value: Any, now: float, *rest: Any) -> bool:
+        return super().succeed(slot, slot.token or token, value, now, *rest)
 
 
 @bug
@@ -98,8 +98,8 @@ class KnowsAttemptsByItemOnly(Schedule):
 
 @bug
 class RefusesAnAnswer(Schedule):
-    def succeed(self, slot: Slot, token: int, value: Any, now: float, units: int = 1) -> bool:
-        return slot.number < 4 and super().succeed(slot, token, value, now, units)
+    def succeed(self, slot: Slot, token: int, value: Any, now: float, *rest: Any) -> bool:
+        return slot.number < 4 and super().succeed(slot, token, value, now, *rest)
 
 
 @bug
