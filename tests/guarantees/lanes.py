@@ -240,7 +240,12 @@ class Script:
         """Wait for a line that starts with ``word``; the rest of it."""
 
         def found() -> bool:
-            assert self.process.poll() is None or self._says(word) is not None, self._ended(word)
+            ended = self.process.poll() is not None
+            if self._says(word) is not None:
+                return True
+            if ended:  # what it said last may still be on its way here
+                why = self._ended(word)
+                assert self._says(word) is not None, why
             return self._says(word) is not None
 
         until(found, f"{word!r} from {self.path.name}")
