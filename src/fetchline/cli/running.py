@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plan", "run"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+Command: TypeAlias = Callable[..., None]
 
 _WHAT = (
     click.argument("name", shell_complete=fetcher_names),
@@ -51,10 +52,45 @@ _WHAT = (
 )
 
 
-def _what_to_run(command: F) -> F:
+def _over_items(command: Command) -> Command:
+    """Give a command the arguments that say what to run, and call it with what they come to.
+
+    It takes the context, the fetcher, the items and the params, then its own options; one that was not
+    given is left to the settings.
+    """
+
+    @functools.wraps(command)
+    def called(
+        ctx: click.Context,
+        /,
+        name: str,
+        items: tuple[str, ...],
+        lines: str | None,
+        column: str | None,
+        grid: bool,
+        params: tuple[str, ...],
+        **options: Any,
+    ) -> None:
+        from fetchline.cli.apps import find_fetcher
+        from fetchline.cli.parameters import Parameters
+        from fetchline.cli.sources import gather
+        from fetchline.items import Grid
+
+        fetcher = find_fetcher(ctx, name)
+        parameters = Parameters(fetcher)
+        given = parameters.params(params)
+        chosen = gather(parameters, items, lines, column, grid)
+        axes = list(chosen.axes) if isinstance(chosen, Grid) else [parameters.first]
+        twice = [axis for axis in axes if axis in given]
+        if twice:
+            raise Problem(f"{twice[0]!r} is given by the items and by -p {twice[0]}=; leave one out")
+        parameters.check_complete([*given, *(axis for axis in axes if axis is not None)])
+        command(ctx, fetcher, chosen, given, **{n: v for n, v in options.items() if v is not None})
+
+    told: Command = click.pass_context(called)
     for option in reversed(_WHAT):
-        command = option(command)
-    return command
+        told = option(told)
+    return told
 
 
 class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
@@ -73,7 +109,7 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
 
 @click.command()
-@_what_to_run
+@_over_items
 @click.option("--progress/--no-progress", default=None, help="A bar on a terminal, or log lines; or nothing.")
 @click.option(
     "--on-error",
@@ -103,21 +139,17 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     show_default=True,
     help="Rows and failures to print.",
 )
-@click.pass_context
 def run(
     ctx: click.Context,
+    fetcher: Fetcher[Any, Any, Any],
+    items: Sequence[Any],
+    params: dict[str, Any],
     /,
-    name: str,
-    items: tuple[str, ...],
-    lines: str | None,
-    column: str | None,
-    grid: bool,
-    params: tuple[str, ...],
     key_column: str,
-    out: str | None,
-    failures: str | None,
     limit_print: int,
-    progress: bool | None,
+    out: str | None = None,
+    failures: str | None = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> None:
     """Run the fetcher NAME over ITEMS, and print or write one frame.
@@ -131,63 +163,29 @@ def run(
                 2  wrong usage, nothing was started
               130  stopped by Ctrl-C (143: by SIGTERM), what was finished is written
     """
-    fetcher, chosen, given = _prepare(ctx, name, items, lines, column, grid, params)
     from fetchline.cli.ending import Ending, run_batch
 
     ending = Ending(out, failures, key_column, limit_print)
-    ending.check(chosen)
-    options = {option: value for option, value in options.items() if value is not None}
-    ctx.exit(run_batch(ctx, fetcher, chosen, ending, progress=progress, params=given, **options))
+    ending.check(items)
+    ctx.exit(run_batch(ctx, fetcher, items, ending, progress=progress, params=params, **options))
 
 
 @click.command()
-@_what_to_run
-@click.pass_context
+@_over_items
 def plan(
     ctx: click.Context,
+    fetcher: Fetcher[Any, Any, Any],
+    items: Sequence[Any],
+    params: dict[str, Any],
     /,
-    name: str,
-    items: tuple[str, ...],
-    lines: str | None,
-    column: str | None,
-    grid: bool,
-    params: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Say what run would do with the same arguments; nothing is called."""
-    fetcher, chosen, given = _prepare(ctx, name, items, lines, column, grid, params)
     from fetchline.planner import plan
 
     try:
-        planned = plan(fetcher, chosen, params=given, **{n: v for n, v in options.items() if v is not None})
+        planned = plan(fetcher, items, params=params, **options)
     except (TypeError, ValueError) as error:
         raise Problem(str(error)) from error
     click.echo(str(planned))
     ctx.exit(1 if planned.refused else 0)
-
-
-def _prepare(
-    ctx: click.Context,
-    name: str,
-    items: tuple[str, ...],
-    lines: str | None,
-    column: str | None,
-    grid: bool,
-    params: tuple[str, ...],
-) -> tuple[Fetcher[Any, Any, Any], Sequence[Any], dict[str, Any]]:
-    """Find the fetcher and convert what it is to be called with."""
-    from fetchline.cli.apps import find_fetcher
-    from fetchline.cli.parameters import Parameters
-    from fetchline.cli.sources import gather
-    from fetchline.items import Grid
-
-    fetcher = find_fetcher(ctx, name)
-    parameters = Parameters(fetcher)
-    given = parameters.params(params)
-    chosen = gather(parameters, items, lines, column, grid)
-    axes = list(chosen.axes) if isinstance(chosen, Grid) else [parameters.first]
-    twice = [axis for axis in axes if axis in given]
-    if twice:
-        raise Problem(f"{twice[0]!r} is given by the items and by -p {twice[0]}=; leave one out")
-    parameters.check_complete([*given, *(axis for axis in axes if axis is not None)])
-    return fetcher, chosen, given
