@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from fetchline._plugin import Plugin, covers
+from fetchline._provider import distribution, forbidden, normal
 from fetchline.errors import PluginError
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ class Installed:
         self, entry_points: Callable[[], Iterable[EntryPoint]] | None, block: Iterable[str] | None
     ) -> None:
         self._entry_points = entry_points or _entry_points
-        names = os.environ.get("FETCHLINE_BLOCK", "").split(",") if block is None else block
-        self._block = frozenset(map(_normal, names))
+        self._block = forbidden(block)
         self._seen: dict[tuple[str, str, str], Plugin] = {}
 
     def seen(self) -> list[Plugin]:
@@ -35,10 +34,10 @@ class Installed:
 
     def all(self) -> list[Plugin]:
         for point in self._entry_points():
-            provider, version, summary = _distribution(point)
+            provider, version, summary = distribution(point)
             where = (provider, point.name, point.value)
             if where not in self._seen:
-                blocked = not self._block.isdisjoint({_normal(point.name), _normal(provider)})
+                blocked = not self._block.isdisjoint({normal(point.name), normal(provider)})
                 self._seen[where] = Plugin(
                     point.name,
                     point.load,
@@ -62,22 +61,7 @@ class Installed:
         return problems
 
 
-def _normal(name: str) -> str:
-    return name.strip().lower().replace("_", "-")
-
-
 def _entry_points() -> Iterable[EntryPoint]:
     from importlib.metadata import entry_points
 
     return entry_points(group="fetchline")
-
-
-def _distribution(point: EntryPoint) -> tuple[str, str, str]:
-    """Give name, version and summary of the distribution that declares an entry point."""
-    if point.dist is None:
-        return "an unknown distribution", "", ""
-    about = point.dist.metadata
-    name, version, summary = (
-        str(about[key]) if key in about else "" for key in ("Name", "Version", "Summary")
-    )
-    return name or "an unknown distribution", version, summary

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fetchline._provider import distribution, forbidden, normal
 from fetchline.cli.common import Problem
 
 if TYPE_CHECKING:
@@ -32,12 +33,11 @@ class PluginCommand(click.Command):
 
     def __init__(self, points: list[EntryPoint]) -> None:
         self._points = points
-        about = [_about(point) for point in points]
+        about = [distribution(point) for point in points]
         self.provider = " and ".join(provider for provider, _, _ in about)
         self.version, summary = about[0][1:]
         names = {points[0].name, *(provider for provider, _, _ in about)}
-        blocked = {_normal(name) for name in os.environ.get("FETCHLINE_BLOCK", "").split(",")}
-        self.status = "installed" if blocked.isdisjoint(map(_normal, names)) else "blocked"
+        self.status = "installed" if forbidden().isdisjoint(map(normal, names)) else "blocked"
         text = f"{summary or 'A command'} ({self.provider} {self.version})".replace(" )", ")")
         super().__init__(points[0].name, short_help=text, help=text, hidden=self.status == "blocked")
 
@@ -84,7 +84,7 @@ def _found() -> dict[str, PluginCommand]:
 
     points: dict[str, dict[str, EntryPoint]] = {}
     for point in entry_points(group=GROUP):
-        points.setdefault(point.name, {})[f"{_about(point)[0]}:{point.value}"] = point
+        points.setdefault(point.name, {})[f"{distribution(point)[0]}:{point.value}"] = point
     return {name: PluginCommand([each[key] for key in sorted(each)]) for name, each in sorted(points.items())}
 
 
@@ -107,17 +107,3 @@ def _any_declared() -> bool:
             except OSError:
                 pass
     return False
-
-
-def _about(point: EntryPoint) -> tuple[str, str, str]:
-    if point.dist is None:
-        return "an unknown distribution", "", ""
-    about = point.dist.metadata
-    name, version, summary = (
-        str(about[key]) if key in about else "" for key in ("Name", "Version", "Summary")
-    )
-    return name or "an unknown distribution", version, summary
-
-
-def _normal(name: str) -> str:
-    return name.strip().lower().replace("_", "-")
