@@ -373,6 +373,14 @@ def test_a_signature_that_cannot_take_the_item_is_refused_before_anything_starts
         assert f"Its signature is {function.__name__}(" in str(caught.value)
 
 
+def test_an_item_none_is_an_item_like_any_other_and_is_named_when_it_does_not_fit() -> None:
+    for call in (fl.run, fl.stream, fl.submit):
+        with pytest.raises(TypeError, match="cannot take None: too many positional arguments"):
+            call(none_at_all, [None], key=repr, progress=None)
+        with pytest.raises(TypeError, match="cannot take None: missing a required argument: 'period'"):
+            call(two, [None, "AAPL"], key=repr, progress=None)
+
+
 def test_params_that_the_function_does_not_take_are_refused_even_for_a_generator() -> None:
     with pytest.raises(TypeError, match="params names 'perid', which it does not take"):
         fl.run(two, iter(["AAPL"]), params={"perid": "Q1"}, progress=None)

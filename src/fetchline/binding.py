@@ -12,8 +12,6 @@ from fetchline.worker.sessions import SessionUse
 
 __all__ = ["bind_check", "bind_item"]
 
-_PLACE = object()
-
 
 def bind_check(
     fetcher: Fetcher[Any, Any, Any], params: Mapping[str, Any], items: Sequence[Any], use: SessionUse | None
@@ -41,12 +39,8 @@ def bind_check(
                 f"fetcher {fetcher.name!r} has a parameter 'session' without a default; write "
                 "session=fetchline.injected in its signature to have it filled"
             )
-    first = items[0] if len(items) else None
-    if first is None:
-        first = _PLACE
-    if first is _PLACE and not items:
-        return
-    bind_item(fetcher, params, first, use)
+    if len(items):
+        bind_item(fetcher, params, items[0], use)
 
 
 def bind_item(
@@ -66,8 +60,7 @@ def bind_item(
             return signature.bind(*item.args, **{**params, **item.kwargs, **session})
         return signature.bind(item, **params, **session)
     except TypeError as error:
-        shown = repr(item) if item is not _PLACE else "an item"
-        raise TypeError(_sentence(fetcher, signature, f"cannot take {shown[:200]}: {error}")) from None
+        raise TypeError(_sentence(fetcher, signature, f"cannot take {repr(item)[:200]}: {error}")) from None
 
 
 def _signature(fetcher: Fetcher[Any, Any, Any]) -> inspect.Signature | None:
