@@ -10,7 +10,7 @@ from typing import Any, Literal
 from . import gauges, ours, peers, work
 from .gauges import Gauge
 
-__all__ = ["OURS", "Case", "Goal", "cases"]
+__all__ = ["OURS", "ROWS", "Case", "Goal", "cases"]
 
 OURS = "fetchline"
 """Subjects of our own are called so, or begin so."""
@@ -309,7 +309,7 @@ def _starts(quick: bool) -> list[Case]:
     ]
 
 
-_ROWS: Mapping[str, Callable[[bool], list[Case]]] = {
+ROWS: Mapping[str, Callable[[bool], list[Case]]] = {
     "W1": _threads,
     "W2": _processes,
     "W3": _coroutines,
@@ -329,7 +329,7 @@ def cases(rows: list[str] | None = None, *, quick: bool = False) -> list[Case]:
     Raises:
         ValueError: a row that does not exist.
     """
-    unknown = set(rows or ()) - set(_ROWS)
+    unknown = set(rows or ()) - set(ROWS)
     if unknown:
-        raise ValueError(f"no row is named {', '.join(sorted(unknown))}; there are {', '.join(_ROWS)}")
-    return [case for row in rows or _ROWS for case in _ROWS[row](quick)]
+        raise ValueError(f"no row is named {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    return [case for row in rows or ROWS for case in ROWS[row](quick)]

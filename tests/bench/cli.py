@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .cases import OURS, cases
+from .figures import Run, load, save, where
 from .measure import measure
-from .plot import number
-from .report import absences, lines, table, write
+from .report import absences, number, table, write
 
 __all__ = ["main"]
 
@@ -35,7 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="where bench.md, .json and .svg go (default: a new temporary directory)",
     )
     parser.add_argument("--peers", action="store_true", help="the peers alone, without fetchline")
+    parser.add_argument(
+        "--redraw",
+        type=Path,
+        metavar="DIR",
+        help="measure nothing; draw table and plot again, from the bench.json that is in DIR",
+    )
     options = parser.parse_args(arguments)
+    if options.redraw is not None:
+        try:
+            return _tell(load(options.redraw), options.redraw)
+        except OSError as error:
+            parser.error(f"there are no figures to draw: {error}")
     try:
         chosen = cases(options.rows.split(",") if options.rows else None, quick=options.quick)
     except ValueError as error:
@@ -43,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _compile()
     # Leaving by an exception ends the subjects' processes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    results = []
+    run = Run(where(), options.quick, [])
     for nth, case in enumerate(chosen, 1):
         print(f"[{nth}/{len(chosen)}] {case.row} {case.name}", file=sys.stderr, flush=True)
         found = measure(
@@ -51,16 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             quick=options.quick,
             wanted=lambda subject: not (options.peers and subject.startswith(OURS)),
         )
-        results.append(found)
-        figures = ", ".join(f"{name} {number(found.median(name))}" for name in found.rounds)
+        run.cases.append(found)
+        figures = ", ".join(f"{name} {number(figure)}" for name, figure in found.medians().items())
         print(f"  {figures or 'nobody could take part'}", file=sys.stderr, flush=True)
-    print(table(line for measured in results for line in lines(measured)))
-    for text in absences(results):
-        print(f"did not take part: {text}")
     folder = options.out or Path(tempfile.mkdtemp(prefix="fetchline-bench-"))
-    for path in write(folder, results, quick=options.quick):
+    print(save(run, folder), file=sys.stderr)
+    return _tell(load(folder), folder)
+
+
+def _tell(run: Run, folder: Path) -> int:
+    print(table(run))
+    for text in absences(run):
+        print(f"did not take part: {text}")
+    for path in write(run, folder):
         print(path)
-    return int(any(name.startswith(OURS) for measured in results for name in measured.absent))
+    return int(any(name.startswith(OURS) for case in run.cases for name in case.absent))
 
 
 def _compile() -> None:

@@ -12,35 +12,21 @@ import json
 import os
 import select
 import signal
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from .cases import OURS, Case
+from .figures import Measured
 from .peers import NEEDS
 
-__all__ = ["Measured", "measure", "missing"]
+__all__ = ["measure", "missing"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 180.0
 """Seconds for one round, after which a subject counts as hung."""
-
-
-@dataclass(slots=True)
-class Measured:
-    """What a case came to: every round's figure of every subject, and why a subject has none."""
-
-    case: Case
-    rounds: dict[str, list[float]] = field(default_factory=dict)
-    absent: dict[str, str] = field(default_factory=dict)
-
-    def median(self, subject: str) -> float | None:
-        figures = self.rounds.get(subject)
-        return statistics.median(figures) if figures else None
 
 
 class _Failed(Exception):
@@ -105,7 +91,7 @@ def measure(
         quick: whether it comes from the quick list.
         wanted: says of each subject whether it takes part.
     """
-    result = Measured(case)
+    result = Measured.of(case)
     taking = []
     for subject in filter(wanted, case.subjects):
         module = missing(subject)
