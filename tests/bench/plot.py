@@ -14,7 +14,7 @@ from .verdicts import Verdict
 
 __all__ = ["plot"]
 
-WIDTH, LABEL, LEFT, RIGHT = 874, 50, 366, 676
+WIDTH, LABEL, LEFT, RIGHT = 886, 50, 366, 676
 HEAD, LINE, FOOT, DOT = 66, 22, 12, 5
 LEAST, MOST = 0.1, 1000.0
 """Who is further behind or ahead is drawn at the edge."""
