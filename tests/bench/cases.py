@@ -107,6 +107,8 @@ def _threads(quick: bool) -> list[Case]:
     for count, bound in ((1_000, 0.25),) if quick else ((10_000, 0.25), (100_000, 0.2)):
         subjects = _each(THREADS, work.noop, range(count), 8)
         subjects[f"{OURS}, timeout"] = partial(ours.threads, work.noop, range(count), 8, timeout=60)
+        if count <= 10_000:  # it takes half a millisecond an item
+            subjects["dask"] = partial(peers.dask_threads, work.noop, range(count), 8)
         goals = tuple(Goal(bound, ("TPE.map",), name) for name in subjects if name.startswith(OURS))
         name = f"no-op, 8 threads, {_size(count)}"
         found.append(Case("W1", name, "us an item", gauges.per_item(count), subjects, goals))
@@ -188,6 +190,7 @@ def _frames(quick: bool) -> list[Case]:
         bare: partial(ours.frames, work.frame, items, 2, arrow=False),
         "PPE.map": partial(peers.ppe_unforked, work.frame, items, 2),
         "joblib": partial(peers.joblib_processes, work.frame, items, 2),
+        "dask": partial(peers.dask_processes, work.frame, items, 2),
     }
     name = f"{count} frames of {megabytes} MB, 2 processes"
     goals = (Goal(8, ("PPE.map",)), Goal(2, ("PPE.map",), bare))

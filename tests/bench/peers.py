@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 __all__ = ["NEEDS", "drained"]
@@ -28,6 +28,7 @@ NEEDS = {
     "mpire": "mpire",
     "pebble": "pebble",
     "aiometer": "aiometer",
+    "dask": "distributed",
     "tenacity": "tenacity",
     "with_columns + concat": "polars",
     "import pluggy": "pluggy",
@@ -125,6 +126,26 @@ def joblib_processes(function: Function, items: Iterable[Any], width: int) -> li
     from joblib import Parallel, delayed
 
     return list(Parallel(n_jobs=width)(delayed(function)(item) for item in items))
+
+
+# -- clusters of this machine, which stay between the rounds -----------------------------------------------
+
+
+@cache
+def _cluster(**workers: Any) -> Any:
+    from distributed import Client
+
+    return Client(**workers, dashboard_address=None)
+
+
+def dask_threads(function: Function, items: Iterable[Any], width: int) -> list[Any]:
+    cluster = _cluster(n_workers=1, threads_per_worker=width, processes=False)
+    return list(cluster.gather(cluster.map(function, list(items), pure=False)))
+
+
+def dask_processes(function: Function, items: Iterable[Any], width: int) -> list[Any]:
+    cluster = _cluster(n_workers=width, threads_per_worker=1)
+    return list(cluster.gather(cluster.map(function, list(items), pure=False)))
 
 
 # -- asyncio -----------------------------------------------------------------------------------------------
