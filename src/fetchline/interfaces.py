@@ -157,8 +157,8 @@ class RemoteWorker(Worker):
         """Send a frame; one to a process that has died is lost."""
 
     @abstractmethod
-    def answer(self, timeout: float | None) -> tuple[bytes, bytes | bytearray] | None:
-        """Wait for a frame; None when so many seconds are over.
+    def answer(self, timeout: float | None) -> tuple[bytes, bytes | bytearray, Sequence[Any]] | None:
+        """Wait for a frame: kind, payload and the shared memory that came along; None after so many seconds.
 
         Raises:
             WorkerCrashed: the process died; the next ``ask`` starts another.

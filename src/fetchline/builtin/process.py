@@ -52,7 +52,7 @@ class ProcessPool(ThreadPool):
                 worker.ask(b"F", dump((fn, args, kwargs), f"a call of {fn!r}"))
                 while (frame := worker.answer(None)) is None or frame[0] != b"F":
                     pass  # what a run that is over no longer waited for
-                fine, value = load(frame[1])
+                fine, value = load(frame[1], frame[2])
                 if fine:
                     future.set_result(value)
                 else:
@@ -89,10 +89,10 @@ class _Lane(RemoteWorker):
         except OSError:
             pass  # it has died: answer() says so
 
-    def answer(self, timeout: float | None) -> tuple[bytes, bytes | bytearray] | None:
+    def answer(self, timeout: float | None) -> tuple[bytes, bytes | bytearray, Sequence[Any]] | None:
         process = self.process
         try:
-            frame: tuple[bytes, bytes | bytearray] | None = process.pipe.receive(timeout)
+            frame: tuple[bytes, bytes | bytearray, Sequence[Any]] | None = process.receive(timeout)
         except EOFError:
             raise self.lost(process) from None
         return frame
@@ -123,7 +123,7 @@ class _Lane(RemoteWorker):
         until = time.monotonic() + _LEAVE_S
         try:
             while (left := until - time.monotonic()) > 0:
-                process.pipe.receive(left)
+                process.receive(left)
         except EOFError:
             pass
         process.kill()

@@ -17,6 +17,7 @@ from fetchline.drive.source import Hand, Source
 from fetchline.errors import AttemptTimeout, Unpicklable
 from fetchline.interfaces import RemoteWorker, Verdict
 from fetchline.worker.crash import WorkerCrashed
+from fetchline.worker.logs import levels
 from fetchline.worker.transport import dump, load, load_error
 
 __all__ = ["serve_remote"]
@@ -105,6 +106,7 @@ class _Lane:
             self._end_all(WorkerCrashed(f"no worker process could be started: {error}"))
             return None
         if process is not self.programmed:
+            worker.ask(b"V", dump(levels(), "logging levels"))
             worker.ask(b"P", blob)
             self.programmed = process
         process.cell.set(-1, 0.0)
@@ -144,14 +146,14 @@ class _Lane:
                     asked = True
                     worker.ask(b"G", str(self.chunk).encode())
                 continue
-            kind, payload = frame
+            kind, payload, memories = frame
             if kind == b"U":
                 self._did_not_load(load_error(bytes(payload)))
                 return
             if kind != b"R":
                 continue  # what a run that is over no longer waited for
             try:
-                chunk, first, values, ended, odd, limit = load(payload)
+                chunk, first, values, ended, odd, limit = load(payload, memories)
             except BaseException as error:  # a value that pickles but does not unpickle
                 self._undecodable(error)
                 return
@@ -281,7 +283,7 @@ class _Lane:
                 # What it had sent before is taken; then its end is seen.
                 frame = self.worker.answer(1.0)
                 if frame is not None and frame[0] == b"R":
-                    chunk, first, values, ended, odd, _ = load(frame[1])
+                    chunk, first, values, ended, odd, _ = load(frame[1], frame[2])
                     if chunk == self.chunk:
                         self._bring(first, values, array("d", ended), odd)
         except WorkerCrashed:

@@ -14,6 +14,7 @@ from fetchline.errors import Unpicklable
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.remote import FarCall, close_run, perform, perform_pickled
+from fetchline.worker.sessions import OPENING
 from fetchline.worker.transport import dump, load, load_error
 
 __all__ = ["Pusher", "push"]
@@ -27,7 +28,7 @@ def push(source: Source, executor: Any, concurrency: int, *, run_id: str, pickle
     A timeout counts from the submission. An answer that comes after it is ignored, but the executor's place
     is taken until then.
     """
-    pusher = Pusher(source, executor, run_id, pickled=pickled)
+    pusher = Pusher(source, executor=executor, run_id=run_id, pickled=pickled)
     thread = threading.Thread(target=pusher.work, args=(concurrency,), name="fetchline-push", daemon=True)
     thread.start()
     return thread
@@ -37,18 +38,19 @@ class Pusher:
     """Submits attempts and takes their answers, on one thread.
 
     Args:
-        lane: a process of ours behind ``executor``: its attempts can be cancelled, and when it dies with
-            several in flight nobody is charged before each of them has been tried alone.
+        executor: whose they are; ``pickled`` says that its workers are not in this process.
+        lane: a process of ours instead: its attempts say when they begin and can be cancelled, and when it
+            dies with several in flight nobody is charged before each of them has been tried alone.
         worker: the worker whose thread this is, if it may be wanted elsewhere.
     """
 
     def __init__(
         self,
         source: Source,
-        executor: Any,
-        run_id: str,
         *,
-        pickled: bool,
+        executor: Any = None,
+        run_id: str = "",
+        pickled: bool = False,
         lane: Any = None,
         worker: Worker | None = None,
     ) -> None:
@@ -85,7 +87,7 @@ class Pusher:
         finally:
             for hand in (*self.idle, *self.busy):
                 source.leave(hand)
-            if not self.pickled:
+            if self.lane is None and not self.pickled:
                 close_run(self.run_id)
 
     def _is_wanted(self) -> bool:
@@ -130,19 +132,33 @@ class Pusher:
         call = FarCall(slot.index, slot.item, slot.number, slot.charged, first, memo)
         future: Future[Any]
         try:
-            if self.pickled:
+            if self.lane is not None:
+                future = self._send(hand, slot, call)
+            elif self.pickled:
                 payload = dump(call, f"the item {slot.item!r:.100}")
                 future = self.executor.submit(perform_pickled, self.run_id, source.blob(), payload)
             else:
                 future = self.executor.submit(perform, self.run_id, source.program, source.context, call)
-            if self.lane is not None:
-                sent, lane = future, self.lane
-                hand.replace = lambda: lane.cancel(sent)
         except Exception as error:
             # A pool that is broken or shut down, or something that does not pickle.
             future = Future()
             future.set_exception(error)
         future.add_done_callback(lambda done: self._answered(hand, slot, token, done))
+
+    def _send(self, hand: Hand, slot: Slot, call: FarCall) -> Future[Any]:
+        source, lane, token = self.source, self.lane, slot.token
+
+        def begun(at: float) -> None:
+            with source.lock:
+                if slot.token == token:
+                    slot.began = at
+
+        payload, blob = dump(call, f"the item {slot.item!r:.100}"), source.blob()
+        if source.program.timeout is not None:
+            begun(OPENING)  # until it says otherwise
+        future: Future[Any] = lane.submit(blob, payload, begun)
+        hand.replace = lambda: lane.cancel(future)
+        return future
 
     def _answered(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> None:
         self.answers.append((hand, slot, token, future))
@@ -173,10 +189,10 @@ class Pusher:
             return source.failed(hand, slot, token, error)
         except BaseException as error:
             return self._failed(hand, slot, token, error)
-        if not self.pickled:
+        if self.lane is None and not self.pickled:
             return source.done(hand, slot, token, answer)
         try:
-            fine, value, verdict = load(answer)
+            fine, value, verdict = load(answer) if self.lane is None else load(*answer[1:])
             if not fine:
                 value = load_error(value)
         except BaseException as error:

@@ -1,32 +1,41 @@
 """Coroutines in worker processes: one pipe, one process, and many attempts at once on its event loop.
 
-To the pusher a process looks like an executor whose futures are answered by a reader thread.
+The pusher submits to it as to an executor; a reader thread answers the futures.
 """
 
 from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 from fetchline.drive.push import Pusher
 from fetchline.drive.source import Source
 from fetchline.interfaces import RemoteWorker
+from fetchline.worker.logs import levels
+from fetchline.worker.transport import Frame, dump
 
 __all__ = ["serve_wide"]
 
 _LOOK_S = 0.1  # how soon the reader sees that the run is over
 _NUMBER = struct.Struct("!Q")
+_BEGUN = struct.Struct("!Qd")
 
 
 def serve_wide(source: Source, worker: RemoteWorker, width: int) -> None:
     """Have up to ``width`` attempts at once made in the process, until the run is over."""
     loop = _FarLoop(worker)
     try:
-        Pusher(source, loop, "", pickled=True, lane=loop, worker=worker).work(width)
+        Pusher(source, lane=loop, worker=worker).work(width)
     finally:
         loop.close()
+
+
+class _Call(NamedTuple):
+    future: Future[Frame]
+    begun: Callable[[float], None]
 
 
 class _Line:
@@ -34,7 +43,7 @@ class _Line:
 
     def __init__(self, process: Any) -> None:
         self.process = process
-        self.futures: dict[int, Future[bytes]] = {}
+        self.calls: dict[int, _Call] = {}
         self.reader: threading.Thread | None = None
 
 
@@ -48,20 +57,21 @@ class _FarLoop:
         self._next = 0
         self._closed = False
 
-    def submit(self, function: Any, run_id: str, blob: bytes, payload: bytes) -> Future[bytes]:
-        """Send one call; function and run are the child's own affair."""
-        future: Future[bytes] = Future()
+    def submit(self, blob: bytes, payload: bytes, begun: Callable[[float], None]) -> Future[Frame]:
+        """Send one call; ``begun`` is told when it begins, infinity meaning not before its session is open."""
+        future: Future[Frame] = Future()
         with self._lock:
             line = self._line
             if line is None:
                 line = self._line = _Line(self._worker.process)
+                self._worker.ask(b"V", dump(levels(), "logging levels"))
                 self._worker.ask(b"P", blob)
                 line.reader = threading.Thread(
                     target=self._read, args=(line,), name="fetchline-reader", daemon=True
                 )
                 line.reader.start()
             self._next += 1
-            line.futures[self._next] = future
+            line.calls[self._next] = _Call(future, begun)
             future.number = self._next  # type: ignore[attr-defined]  # for cancel()
             self._worker.ask(b"A", _NUMBER.pack(self._next) + payload)
         return future
@@ -69,7 +79,7 @@ class _FarLoop:
     def cancel(self, future: Any) -> None:
         """End one attempt; its answer still comes."""
         with self._lock:
-            if self._line is not None and future.number in self._line.futures:
+            if self._line is not None and future.number in self._line.calls:
                 self._worker.ask(b"K", _NUMBER.pack(future.number))
 
     def kill(self) -> None:
@@ -86,19 +96,23 @@ class _FarLoop:
     def _read(self, line: _Line) -> None:
         while not self._closed:
             try:
-                frame = line.process.pipe.receive(_LOOK_S)
+                frame = line.process.receive(_LOOK_S)
             except EOFError:
                 with self._lock:
                     crash = self._worker.lost(line.process)
                     self._line = None
-                    lost = list(line.futures.values())
-                for future in lost:
-                    future.set_exception(crash)
+                    lost = list(line.calls.values())
+                for call in lost:
+                    call.future.set_exception(crash)
                 return
-            if frame is None or frame[0] != b"A":
+            if frame is None:
                 continue
-            payload = bytes(frame[1])
-            with self._lock:
-                answered = line.futures.pop(_NUMBER.unpack_from(payload)[0], None)
-            if answered is not None:
-                answered.set_result(payload[_NUMBER.size :])
+            kind, payload, memories = frame
+            if kind == b"B":
+                number, at = _BEGUN.unpack(payload)
+                line.calls[number].begun(at)
+            elif kind == b"A":
+                with self._lock:
+                    answered = line.calls.pop(_NUMBER.unpack_from(payload)[0], None)
+                if answered is not None:
+                    answered.future.set_result((kind, payload[_NUMBER.size :], memories))

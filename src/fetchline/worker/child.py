@@ -3,13 +3,15 @@
 The main thread makes the attempts; a listener thread reads the pipe, so that the end of the parent is noticed
 at once and what has not begun can be given back while an item runs.
 
-Frames to the child: ``I`` who the parent is; ``P`` a program; ``C`` a chunk of calls; ``A`` one call of a
-coroutine function, ``K`` cancel it; ``F`` a plain function call; ``G`` give back what has not begun; ``X`` leave.
-Frames from it: ``R`` results of a chunk; ``U`` a chunk that did not load; ``A`` and ``F`` the outcome of a call.
+Frames to the child: ``I`` who the parent is; ``V`` logging levels; ``P`` a program; ``C`` a chunk of calls;
+``A`` one call of a coroutine function, ``K`` cancel it; ``F`` a plain function call; ``G`` give back what has not
+begun; ``X`` leave. Frames from it: ``R`` results of a chunk; ``U`` a chunk that did not load; ``A`` and ``F`` the
+outcome of a call; ``B`` an ``A`` has begun; ``L`` a log record.
 """
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import signal
@@ -25,7 +27,8 @@ from typing import Any
 from fetchline.errors import Unpicklable
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import Program, make_portable, open_sync
-from fetchline.worker.transport import Pipe, dump_error, dump_value, load
+from fetchline.worker.logs import Forward, take_levels
+from fetchline.worker.transport import Pipe, dump_error, dump_value, load, pack_value
 from fetchline.worker.wide import Wide
 
 __all__ = ["CELL_SIZE", "Cell", "RemoteCall", "main"]
@@ -33,6 +36,9 @@ __all__ = ["CELL_SIZE", "Cell", "RemoteCall", "main"]
 CELL_SIZE = 16
 _PARENT_CHECK_S = 2.0
 _FLUSH_S = 0.05
+
+Task = tuple[bytes, Any]
+"""A frame to be worked on: its kind and its payload; None in its place is to leave."""
 
 
 class Cell:
@@ -104,7 +110,7 @@ class Child:
     def __init__(self, pipe: Pipe, cell: Cell) -> None:
         self.pipe = pipe
         self.cell = cell
-        self.tasks: SimpleQueue[tuple[bytes, Any] | None] = SimpleQueue()
+        self.tasks: SimpleQueue[Task | None] = SimpleQueue()
         self.lock = threading.Lock()
         self.chunk = 0
         self.limit = 0
@@ -129,7 +135,7 @@ class Child:
                     # Somebody the parent forked may hold its end of the pipe open: ask for the parent itself.
                     os.kill(self.parent, 0)
                     continue
-                kind, payload = frame
+                kind, payload, _ = frame
                 if kind == b"G":
                     self.give_back(int(payload))
                 elif kind == b"X":
@@ -139,7 +145,7 @@ class Child:
         except (EOFError, OSError):
             os._exit(0)
 
-    def put(self, task: tuple[bytes, Any] | None) -> None:
+    def put(self, task: Task | None) -> None:
         self.tasks.put(task)
         if self.wide is not None:
             self.wide.ring()
@@ -156,25 +162,30 @@ class Child:
     def work(self) -> None:
         with Worker() as worker:
             run = ExitStack()
-            while (task := self.tasks.get()) is not None:
+            task = self.tasks.get()
+            while task is not None:
                 kind, payload = task
-                if kind == b"P":
+                if kind == b"A":
+                    task = self.make_many(task, worker)
+                    continue
+                if kind == b"V":
+                    take_levels(load(payload))
+                elif kind == b"P":
                     run.close()
                     run = ExitStack()
                     self.take_program(payload, worker, run)
                 elif kind == b"C":
                     self.make_chunk(payload)
-                elif kind == b"A":
-                    self.make_many(task, worker)
                 elif kind == b"F":
                     self.call(payload)
+                task = self.tasks.get()
             run.close()
 
-    def make_many(self, first: tuple[bytes, Any], worker: Worker) -> None:
-        """Make coroutine attempts side by side, until something else is to be done."""
+    def make_many(self, first: Task, worker: Worker) -> Task | None:
+        """Make coroutine attempts side by side, until something else is to be done: that."""
         self.wide = Wide(self, worker)
         try:
-            self.wide.run(first)
+            return self.wide.run(first)
         finally:
             self.wide = None
 
@@ -249,7 +260,7 @@ class Child:
         self.first += len(values)
         self.values, self.ended, self.odd = [], array("d"), {}
         try:
-            payload = dump_value((self.chunk, first, values, ended.tobytes(), odd, limit))
+            parcel = pack_value((self.chunk, first, values, ended.tobytes(), odd, limit))
         except BaseException:  # one of the values; find out which
             values = list(values)
             for offset, value in enumerate(values):
@@ -262,18 +273,18 @@ class Child:
                         f"process: {type(error).__name__}: {error}"
                     )
                     odd[first + offset] = (dump_error(refused), Verdict("permanent", "unpicklable"))
-            payload = dump_value((self.chunk, first, values, ended.tobytes(), odd, limit))
-        self.pipe.send(b"R", payload)
+            parcel = pack_value((self.chunk, first, values, ended.tobytes(), odd, limit))
+        self.pipe.send(b"R", *parcel)
 
     def call(self, payload: bytes) -> None:
         """A submitted function: the pool as a plain executor."""
         try:
             function, args, kwargs = load(payload)
             answer = (True, function(*args, **kwargs))
-            out = dump_value(answer)
+            out = pack_value(answer)
         except BaseException as error:  # a future carries whatever was raised
-            out = dump_value((False, dump_error(error)))
-        self.pipe.send(b"F", out)
+            out = pack_value((False, dump_error(error)))
+        self.pipe.send(b"F", *out)
 
 
 def main(fd: int, cell_fd: int) -> None:
@@ -288,6 +299,8 @@ def main(fd: int, cell_fd: int) -> None:
     assert frame is not None and frame[0] == b"I"
     about = load(frame[1])
     child = Child(pipe, cell)
+    logging.getLogger().addHandler(Forward(lambda record: pipe.send(b"L", record)))
+    take_levels(about["levels"])
     child.parent = about["pid"]
     sys.path[:] = about["path"]
     os.environ.clear()

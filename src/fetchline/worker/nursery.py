@@ -19,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from fetchline.worker.child import CELL_SIZE, Cell
 from fetchline.worker.child import main as child_main
-from fetchline.worker.transport import Pipe, dump
+from fetchline.worker.logs import levels, relog
+from fetchline.worker.transport import Frame, Pipe, dump
 
 __all__ = ["Process", "start"]
 
@@ -43,6 +45,18 @@ class Process:
         self._ended = False
         self.exit_code: int | None = None
         self.position = -1
+
+    def receive(self, timeout: float | None = None) -> Frame | None:
+        """Wait for a frame; None when so many seconds are over. What it logs is logged here on the way.
+
+        Raises:
+            EOFError: it has died.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while (frame := self.pipe.receive(timeout)) is not None and frame[0] == b"L":
+            relog(frame[1])
+            timeout = None if until is None else max(0.0, until - time.monotonic())
+        return frame
 
     def kill(self) -> None:
         """End it now; the pid is ours until it has been reaped."""
@@ -79,7 +93,13 @@ def start(method: str = "forkserver") -> Process:
             pid, reap = _spawn(fds)
         cell = Cell(file.fileno())
     pipe = Pipe(ours)
-    about = {"pid": os.getpid(), "path": sys.path, "environ": dict(os.environ), "cwd": _cwd()}
+    about = {
+        "pid": os.getpid(),
+        "path": sys.path,
+        "environ": dict(os.environ),
+        "cwd": _cwd(),
+        "levels": levels(),
+    }
     pipe.send(b"I", dump(about, "sys.path"))
     return Process(pid, pipe, cell, reap)
 

@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import Context, copy_context
-from typing import Any
+from typing import Any, TypeVar
 
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import Program, make_portable, open_sync
 
 __all__ = ["FarCall", "close_run", "failure", "perform", "perform_pickled", "success"]
+
+
+P = TypeVar("P")
 
 
 class FarCall:
@@ -106,30 +109,30 @@ def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
     try:
         value = perform(run_id, program, None, call)
     except Exception as error:
-        return failure(program, error, call)
-    return success(value)
+        return dump_value(failure(program, error, call))
+    return success(value, dump_value)
 
 
-def success(value: Any) -> bytes:
+def success(value: Any, pack: Callable[[Any], P]) -> P:
     """The outcome of an attempt that gave a value, pickled."""
     from fetchline.errors import Unpicklable
-    from fetchline.worker.transport import dump_error, dump_value
+    from fetchline.worker.transport import dump_error
 
     try:
-        return dump_value((True, value, None))
+        return pack((True, value, None))
     except Exception as error:
         refused = Unpicklable(
             f"the value, a {type(value).__qualname__}, cannot be sent back: {type(error).__name__}: {error}"
         )
-        return dump_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
+        return pack((False, dump_error(refused), Verdict("permanent", "unpicklable")))
 
 
-def failure(program: Program, error: BaseException, call: FarCall) -> bytes:
-    """The outcome of an attempt that failed, judged and pickled."""
-    from fetchline.worker.transport import dump_error, dump_value
+def failure(program: Program, error: BaseException, call: FarCall) -> tuple[bool, bytes, Verdict]:
+    """The outcome of an attempt that failed, judged; it pickles."""
+    from fetchline.worker.transport import dump_error
 
     verdict = program.verdict(error, call)
-    return dump_value((False, dump_error(make_portable(program, error)), verdict))
+    return False, dump_error(make_portable(program, error)), verdict
 
 
 _programs: dict[str, Program] = {}

@@ -13,16 +13,24 @@ import socket
 import struct
 import threading
 import traceback
-from typing import Any
+from array import array
+from collections.abc import Sequence
+from typing import Any, BinaryIO
 
 import cloudpickle
 
 from fetchline.errors import FetchlineError, Unpicklable
+from fetchline.worker.shared import MOST, Memory, Parcel, pack, unpack
 
-__all__ = ["Pipe", "RemoteError", "dump", "dump_error", "dump_value", "load"]
+__all__ = ["Frame", "Pipe", "RemoteError", "dump", "dump_error", "dump_value", "load", "pack_value"]
 
-_HEADER = struct.Struct("!cQ")
+_HEADER = struct.Struct("!cBQ")
 _CHUNK = 1 << 16
+_DESCRIPTORS = socket.CMSG_SPACE(MOST * array("i").itemsize)
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+Frame = tuple[bytes, "bytes | bytearray", Sequence[Memory]]
+"""Its kind, its payload, and the shared memory that came with it."""
 
 
 class Pipe:
@@ -31,26 +39,32 @@ class Pipe:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._buffer = bytearray()
+        self._memories: list[Memory] = []
         self._send_lock = threading.Lock()
         # Not select(): that ends at descriptor 1023.
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
 
-    def send(self, kind: bytes, payload: bytes = b"") -> None:
-        """Send one frame.
+    def send(self, kind: bytes, payload: bytes = b"", files: Sequence[BinaryIO] = ()) -> None:
+        """Send one frame, and close ``files``: they are the other side's now.
 
         Raises:
             OSError: the other end is gone.
         """
-        header = _HEADER.pack(kind, len(payload))
+        header = _HEADER.pack(kind, len(files), len(payload))
         with self._send_lock:
-            if len(payload) < _CHUNK:
+            if files:
+                socket.send_fds(self.sock, [header], [file.fileno() for file in files])
+                self.sock.sendall(payload)
+            elif len(payload) < _CHUNK:
                 self.sock.sendall(header + payload)
             else:
                 self.sock.sendall(header)
                 self.sock.sendall(payload)
+        for file in files:
+            file.close()
 
-    def receive(self, timeout: float | None = None) -> tuple[bytes, bytes | bytearray] | None:
+    def receive(self, timeout: float | None = None) -> Frame | None:
         """Wait for one frame; None when ``timeout`` seconds are over first.
 
         Raises:
@@ -60,12 +74,15 @@ class Pipe:
             if timeout is not None and not self._poll.poll(max(timeout, 0.0) * 1000):
                 return None
             self._more()
-        kind, size = _HEADER.unpack_from(self._buffer)
+        kind, count, size = _HEADER.unpack_from(self._buffer)
         del self._buffer[: _HEADER.size]
+        memories: Sequence[Memory] = ()
+        if count:
+            memories, self._memories = self._memories[:count], self._memories[count:]
         if size <= len(self._buffer):
             payload = self._buffer[:size]
             del self._buffer[:size]
-            return kind, payload
+            return kind, payload, memories
         payload = bytearray(size)
         have = len(self._buffer)
         payload[:have] = self._buffer
@@ -79,15 +96,18 @@ class Pipe:
             if not count:
                 raise EOFError
             have += count
-        return kind, payload
+        return kind, payload, memories
 
     def _more(self) -> None:
+        # Descriptors come with the first byte of their header; a payload is never read past its end.
         try:
-            data = self.sock.recv(_CHUNK)
+            data, extra, _, _ = self.sock.recvmsg(_CHUNK, _DESCRIPTORS, _CLOSE_ON_EXEC)
         except OSError:
-            data = b""
+            data, extra = b"", []
         if not data:
             raise EOFError
+        for _, _, packed in extra:
+            self._memories += map(Memory, array("i", packed))
         self._buffer += data
 
     def close(self) -> None:
@@ -137,8 +157,7 @@ def dump(value: Any, what: str) -> bytes:
         ) from error
 
 
-def load(payload: bytes | bytearray) -> Any:
-    return pickle.loads(payload)
+load = unpack
 
 
 def dump_value(value: Any) -> bytes:
@@ -151,6 +170,18 @@ def dump_value(value: Any) -> bytes:
         return pickle.dumps(value, protocol=5)
     except Exception:
         return bytes(cloudpickle.dumps(value, protocol=5))
+
+
+def pack_value(value: Any) -> Parcel:
+    """Pickle something for the parent, its large buffers in shared memory.
+
+    Raises:
+        Exception: it cannot be.
+    """
+    try:
+        return pack(value)
+    except Exception:
+        return Parcel(dump_value(value))
 
 
 def dump_error(error: BaseException) -> bytes:

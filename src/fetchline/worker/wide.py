@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from queue import Empty
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fetchline.errors import Unpicklable
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import open_async
 from fetchline.worker.context import Cell, current
-from fetchline.worker.remote import failure, success
+from fetchline.worker.remote import FarCall, failure, success
 from fetchline.worker.sessions import LoopSessions
-from fetchline.worker.transport import dump_error, dump_value, load
+from fetchline.worker.transport import dump_error, load, pack_value
 
 if TYPE_CHECKING:
-    from fetchline.worker.child import Child
+    from fetchline.worker.child import Child, Task
 
 __all__ = ["Wide"]
 
 _NUMBER = struct.Struct("!Q")
+_BEGUN = struct.Struct("!Qd")
 
 
 class Wide:
@@ -40,41 +42,28 @@ class Wide:
         if self._runner is not None:
             self._runner.get_loop().call_soon_threadsafe(self._news.set)
 
-    def run(self, first: tuple[bytes, Any]) -> None:
+    def run(self, first: Task) -> Task | None:
+        """Make calls, beginning with the first, until there is another task: that; None is to leave."""
         if self._runner is None or self._child.broken is not None:
             self._refuse(first[1])
-            return
-        self._runner.run(self._serve(first))
+            return self._child.tasks.get()
+        return self._runner.run(self._serve(first))
 
     def _refuse(self, payload: bytes) -> None:
         broken = self._child.broken or Unpicklable("the function could not be loaded in the worker process")
-        outcome = dump_value((False, dump_error(broken), Verdict("permanent", "unpicklable")))
-        self._child.pipe.send(b"A", bytes(payload[: _NUMBER.size]) + outcome)
+        outcome = pack_value((False, dump_error(broken), Verdict("permanent", "unpicklable")))
+        self._child.pipe.send(b"A", bytes(payload[: _NUMBER.size]) + outcome.payload)
 
-    async def _serve(self, first: tuple[bytes, Any] | None) -> None:
-        child, task = self._child, first
-        while True:
-            while task is not None and task[0] in (b"A", b"K"):
-                self._take(*task)
-                task = self._next()
-            if task is not None or self._leaving:
-                break
-            await self._news.wait()
-            self._news.clear()
-            task = self._next()
+    async def _serve(self, task: Task | None) -> Task | None:
+        tasks = self._child.tasks
+        while task is not None and task[0] in (b"A", b"K"):
+            self._take(*task)
+            while tasks.empty():
+                await self._news.wait()
+                self._news.clear()
+            task = tasks.get_nowait()
         if self._tasks:
             await asyncio.wait(self._tasks.values())
-        child.tasks.put(task)
-
-    _leaving = False
-
-    def _next(self) -> tuple[bytes, Any] | None:
-        try:
-            task = self._child.tasks.get_nowait()
-        except Empty:
-            return None
-        if task is None:
-            self._leaving = True
         return task
 
     def _take(self, kind: bytes, payload: bytes) -> None:
@@ -98,14 +87,36 @@ class Wide:
                 f"the item could not be loaded in the worker process: {type(error).__name__}: {error}"
             )
             refused.__cause__ = error
-            outcome = dump_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
+            outcome = pack_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
         else:
+            if program.timeout is not None:
+                call = _Told(call, lambda at: self._child.pipe.send(b"B", _BEGUN.pack(number, at)))
             cell = Cell(program)
             cell.call = call
             current.set(cell)
-            call.began = asyncio.get_running_loop().time()
+            call.began = time.monotonic()
             try:
-                outcome = success(await self._make(call))
+                outcome = success(await self._make(call), pack_value)
             except BaseException as error:
-                outcome = failure(program, error, call)
-        self._child.pipe.send(b"A", _NUMBER.pack(number) + outcome)
+                outcome = pack_value(failure(program, error, call))
+        self._child.pipe.send(b"A", _NUMBER.pack(number) + outcome.payload, outcome.files)
+
+
+class _Told(FarCall):
+    """A call whose beginning the parent is told of: it holds a timeout against it, and opening a session moves it."""
+
+    __slots__ = ("_at", "_tell")
+
+    def __init__(self, call: FarCall, tell: Callable[[float], None]) -> None:
+        self._tell = tell
+        super().__init__(call.index, call.item, call.number, call.charged, call.first, call.memo)
+
+    @property
+    def began(self) -> float:
+        return self._at
+
+    @began.setter
+    def began(self, at: float) -> None:
+        self._at = at
+        if at:
+            self._tell(at)
