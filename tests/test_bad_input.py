@@ -124,6 +124,12 @@ def test_a_count_is_a_whole_number_of_at_least_one(name: str, value: Any, error:
         fl.BatchConfig(**{name: value})
 
 
+@pytest.mark.parametrize("amount", ["", "MB", "10", "0MB", "-1MB", "3 bananas", "1e3MB"])
+def test_a_window_of_memory_is_a_number_and_a_unit(amount: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"window must be .* or an amount of memory"):
+        fl.stream(never, [1], window=amount)
+
+
 @pytest.mark.parametrize("name", ["thread", "process", "asyncio"])
 @pytest.mark.parametrize("value", [0, -1, True, 2.5, "3"])
 def test_a_pool_has_at_least_one_worker(name: str, value: Any) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fetchline.batch import Batch
 from fetchline.binding import bind_check
@@ -36,6 +35,9 @@ from fetchline.worker.attempt import Program
 from fetchline.worker.sessions import SessionUse
 
 __all__ = ["Decided", "Run", "decide", "find", "registry_of", "session_use"]
+
+if TYPE_CHECKING:
+    from fetchline.drive.push import Pusher
 
 T = TypeVar("T")
 _log = logging.getLogger("fetchline")
@@ -178,7 +180,7 @@ class Run:
             max_abandoned=2 * self.crew.concurrency,
             trace=self.collector.wants_attempts,
         )
-        self._pusher: threading.Thread | None = None
+        self._pusher: Pusher | None = None
         self.intake: Intake | None = None
         if self.whole is None:
             bind_check(self.fetcher, decided.params, (), decided.use)
@@ -317,13 +319,15 @@ class Run:
                 crew.concurrency,
                 run_id=self.info.id,
                 pickled=crew.spec.needs_pickling,
+                renew=crew.start if crew.given is None else None,
             )
 
     def _leave(self, pool: Any) -> None:
         """Wait for the workers, which close their sessions on leaving; not for those that were given up."""
         wait = not self.source.gave_up
-        if self._pusher is not None:
-            self._pusher.join(_LEAVE_S if wait else 0.1)
+        if self._pusher is not None and self._pusher.thread is not None:
+            self._pusher.thread.join(_LEAVE_S if wait else 0.1)
+            pool = self._pusher.executor  # another one, if it broke
         if self.crew.given is None:
             # Our own pools have let go of what is stuck; a stranger's would wait for it.
             pool.shutdown(wait=wait and (isinstance(pool, PullExecutor) or self.source.abandoned == 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -157,8 +158,24 @@ class Collector:
             return
         self._shown = now
         self.look(now)
-        if self._display is not None:
-            self._display.update(self.progress)
+        self._show()
+
+    def _show(self, *, last: bool = False) -> None:
+        """Bring the display up to date; one that raises is closed and not asked again."""
+        display = self._display
+        if display is None:
+            return
+        try:
+            display.update(self.progress)
+            if last:
+                display.close()
+        except Exception:
+            self._display = None
+            _log.exception(
+                "the progress display %s failed; the run goes on without it", type(display).__name__
+            )
+            with contextlib.suppress(Exception):
+                display.close()
 
     def look(self, now: float) -> Progress:
         """Bring the progress up to date."""
@@ -187,9 +204,8 @@ class Collector:
         summary.stopped = run.schedule.stopping
         if self.wants_attempts:
             self._tell_attempts()
-        if self._display is not None:
-            self._display.update(self.look(now))
-            self._display.close()
+        self.look(now)
+        self._show(last=True)
         if self._observers is not None:
             self._observers.run_finished(run.info, summary)
             summary.observer_errors = self._observers.errors

@@ -65,7 +65,7 @@ class BatchConfig:
         for name in ("workers", "max_workers", "concurrency", "window"):
             value = getattr(self, name)
             if name == "window" and isinstance(value, str):
-                parse_size(value)
+                _check_amount(value)
             elif value is not None:
                 check_count(name, value)
         if self.deadline is not None:
@@ -112,6 +112,14 @@ class BatchConfig:
     def of(cls, executor: Any, workers: int | None = None, **options: Any) -> BatchConfig:
         """An executor of any name, such as ``"ray"``."""
         return cls(executor=executor, workers=workers, **options)
+
+
+def _check_amount(window: str) -> None:
+    try:
+        parse_size(window)
+    except ValueError as error:
+        kind = TypeError if window.isdigit() else ValueError
+        raise kind(f"window must be a number of items, or an amount of memory: {error}") from None
 
 
 _FIELDS = {one.name: one.default for one in fields(BatchConfig)}

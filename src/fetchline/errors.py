@@ -50,6 +50,14 @@ __all__ = [
 ]
 
 
+def text_of(error: BaseException) -> str:
+    """The error's text; an error whose own code fails to say it has none."""
+    try:
+        return str(error)
+    except Exception:
+        return "<no text>"
+
+
 class FetchlineError(Exception):
     """The base of fetchline's own errors."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
+from fetchline.errors import text_of
+
 __all__ = ["ERROR_CODES", "ErrorCode", "Failure", "Origin", "Result", "Success"]
 
 T = TypeVar("T")
@@ -128,7 +130,7 @@ class Failure:
     @property
     def message(self) -> str:
         """The error in one line: its type and its text."""
-        text = " ".join(str(self.error).split())
+        text = " ".join(text_of(self.error).split())
         name = type(self.error).__name__
         return f"{name}: {text}" if text else name
 

@@ -40,7 +40,7 @@ class ProcessPool(ThreadPool):
         return _Lane(self._start, replace, self._queue, self._wanted)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        from fetchline.worker.transport import dump, load, load_error
+        from fetchline.worker.transport import dump, load, load_error, show
 
         future: Future[Any] = Future()
 
@@ -49,7 +49,7 @@ class ProcessPool(ThreadPool):
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                worker.ask(b"F", dump((fn, args, kwargs), f"a call of {fn!r}"))
+                worker.ask(b"F", dump((fn, args, kwargs), lambda: f"a call of {show(fn)}"))
                 while (frame := worker.answer(None)) is None or frame[0] != b"F":
                     pass  # what a run that is over no longer waited for
                 fine, value = load(frame[1], frame[2])

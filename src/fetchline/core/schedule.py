@@ -321,6 +321,17 @@ class Schedule:
         self._hold(slot, now, again)
         return True
 
+    def refuse(self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float) -> bool:
+        """Finish a slot that nobody would attempt: no attempt is counted."""
+        if slot.token != token:
+            return False
+        self._end_attempt(slot, error, verdict, now, 1).attempts -= 1
+        if self.stopping is None:
+            self._finish(slot, FAILED)
+        else:
+            self._cancel(slot)
+        return True
+
     def expired(self, now: float) -> list[tuple[Slot, int]]:
         """Which attempts have run past the timeout, with their tokens; the driver judges and fails them."""
         timeout, clock = self.limits.timeout or 0.0, self._clock

@@ -14,11 +14,11 @@ from typing import Any
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
 from fetchline.drive.source import Hand, Source
-from fetchline.errors import AttemptTimeout, Unpicklable
+from fetchline.errors import AttemptTimeout, Unpicklable, text_of
 from fetchline.interfaces import RemoteWorker, Verdict
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.logs import levels
-from fetchline.worker.transport import dump, load, load_error
+from fetchline.worker.transport import dump, load, load_error, show
 
 __all__ = ["serve_remote"]
 
@@ -95,10 +95,10 @@ class _Lane:
             for position, slot in enumerate(slots)
             if slot.troubles is not None
         }
-        what = f"the item {slots[0].item!r:.100}" if len(slots) == 1 else "one of the items"
         self.chunk += 1
         payload = dump(
-            (self.chunk, array("q", [slot.index for slot in slots]), [s.item for s in slots], odd), what
+            (self.chunk, array("q", [slot.index for slot in slots]), [s.item for s in slots], odd),
+            lambda: f"the item {show(slots[0].item)}" if len(slots) == 1 else "one of the items",
         )
         try:
             process = worker.process
@@ -106,7 +106,7 @@ class _Lane:
             self._end_all(WorkerCrashed(f"no worker process could be started: {error}"))
             return None
         if process is not self.programmed:
-            worker.ask(b"V", dump(levels(), "logging levels"))
+            worker.ask(b"V", dump(levels(), str))
             worker.ask(b"P", blob)
             self.programmed = process
         process.cell.set(-1, 0.0)
@@ -303,8 +303,8 @@ class _Lane:
             return
         slot = self.slots[self.reported]
         refused = Unpicklable(
-            f"the item {slot.item!r:.100} could not be loaded in the worker process: "
-            f"{type(error).__name__}: {error}"
+            f"the item {show(slot.item)} could not be loaded in the worker process: "
+            f"{type(error).__name__}: {text_of(error)}"
         )
         refused.__cause__ = error
         self._fail_rest(refused)
@@ -323,7 +323,7 @@ class _Lane:
             return
         refused = Unpicklable(
             f"the value came back from the worker process, but cannot be loaded here: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {text_of(error)}"
         )
         refused.__cause__ = error
         self._fail_rest(refused)

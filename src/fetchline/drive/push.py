@@ -4,43 +4,64 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
 from fetchline.drive.source import Hand, Source
-from fetchline.errors import Unpicklable
+from fetchline.errors import Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.remote import FarCall, close_run, perform, perform_pickled
 from fetchline.worker.sessions import OPENING
-from fetchline.worker.transport import dump, load, load_error
+from fetchline.worker.transport import dump, load, load_error, show
 
 __all__ = ["Pusher", "push"]
 
-_Answer = tuple[Hand, Slot, int, "Future[Any]"]
+_Answer = tuple[Hand, Slot, int, "Future[Any]", Any]
 
 
-def push(source: Source, executor: Any, concurrency: int, *, run_id: str, pickled: bool) -> threading.Thread:
+class Lost(Exception):  # not an error: it never leaves the run
+    """An attempt was lost through no fault of its own."""
+
+
+def push(
+    source: Source,
+    executor: Any,
+    concurrency: int,
+    *,
+    run_id: str,
+    pickled: bool,
+    renew: Callable[[], Any] | None = None,
+) -> Pusher:
     """Submit to ``executor`` from a thread of the run's own, which ends after the run does.
 
     A timeout counts from the submission. An answer that comes after it is ignored, but the executor's place
     is taken until then.
+
+    Args:
+        renew: gives another executor in the place of one that is broken; None where it is the caller's.
     """
-    pusher = Pusher(source, executor=executor, run_id=run_id, pickled=pickled)
-    thread = threading.Thread(target=pusher.work, args=(concurrency,), name="fetchline-push", daemon=True)
-    thread.start()
-    return thread
+    pusher = Pusher(source, executor=executor, run_id=run_id, pickled=pickled, renew=renew)
+    pusher.thread = threading.Thread(
+        target=pusher.work, args=(concurrency,), name="fetchline-push", daemon=True
+    )
+    pusher.thread.start()
+    return pusher
 
 
 class Pusher:
     """Submits attempts and takes their answers, on one thread.
 
+    Where workers can be replaced and die with several attempts in flight, nobody is charged before each of them
+    has been tried alone.
+
     Args:
         executor: whose they are; ``pickled`` says that its workers are not in this process.
-        lane: a process of ours instead: its attempts say when they begin and can be cancelled, and when it
-            dies with several in flight nobody is charged before each of them has been tried alone.
+        renew: as for ``push``.
+        lane: a process of ours instead: its attempts say when they begin and can be cancelled.
         worker: the worker whose thread this is, if it may be wanted elsewhere.
     """
 
@@ -51,6 +72,7 @@ class Pusher:
         executor: Any = None,
         run_id: str = "",
         pickled: bool = False,
+        renew: Callable[[], Any] | None = None,
         lane: Any = None,
         worker: Worker | None = None,
     ) -> None:
@@ -58,7 +80,9 @@ class Pusher:
         self.executor = executor
         self.run_id = run_id
         self.pickled = pickled
+        self.renew = renew
         self.lane = lane
+        self.thread: threading.Thread | None = None
         self.worker = worker
         self.gate = ThreadGate()
         self.answers: deque[_Answer] = deque()
@@ -70,6 +94,7 @@ class Pusher:
     def work(self, concurrency: int) -> None:
         """Push until the run is over."""
         source = self.source
+        source.watchers.add(self.gate)
         if self.worker is not None:
             self.worker.call = self.gate.ring
         self.idle = [self._new_hand() for _ in range(concurrency)]
@@ -85,6 +110,7 @@ class Pusher:
         except BaseException as bug:  # a pusher that dies silently would hang the run
             source.broke(bug)
         finally:
+            source.watchers.discard(self.gate)
             for hand in (*self.idle, *self.busy):
                 source.leave(hand)
             if self.lane is None and not self.pickled:
@@ -135,15 +161,42 @@ class Pusher:
             if self.lane is not None:
                 future = self._send(hand, slot, call)
             elif self.pickled:
-                payload = dump(call, f"the item {slot.item!r:.100}")
+                payload = dump(call, lambda: f"the item {show(slot.item)}")
                 future = self.executor.submit(perform_pickled, self.run_id, source.blob(), payload)
             else:
                 future = self.executor.submit(perform, self.run_id, source.program, source.context, call)
-        except Exception as error:
-            # A pool that is broken or shut down, or something that does not pickle.
+        except Unpicklable as error:
             future = Future()
             future.set_exception(error)
-        future.add_done_callback(lambda done: self._answered(hand, slot, token, done))
+        except Exception as error:
+            self._refused(hand, slot, token, error)
+            return
+        executor = self.executor
+        future.add_done_callback(lambda done: self._answered((hand, slot, token, done, executor)))
+
+    def _refused(self, hand: Hand, slot: Slot, token: int, error: Exception) -> None:
+        """The executor is broken or has been shut down: another takes its place, or nothing more is attempted."""
+        source = self.source
+        self.busy.discard(hand)
+        if self.renew is not None and _is_broken(error):
+            self._replace(self.executor)
+            self._give_back(slot)
+        else:
+            crash = WorkerCrashed(
+                f"the executor takes no more calls: {type(error).__name__}: {text_of(error)}"
+            )
+            crash.__cause__ = error
+            verdict = Verdict("permanent", "crashed")
+            with source.lock:
+                if source.schedule.refuse(slot, token, crash, verdict, source.clock()):
+                    source.ring_host(slot)
+        self.idle.append(hand)
+        self.gate.ring()
+
+    def _replace(self, broken: Any) -> None:
+        if self.renew is not None and self.executor is broken:
+            broken.shutdown(wait=False)
+            self.executor = self.renew()
 
     def _send(self, hand: Hand, slot: Slot, call: FarCall) -> Future[Any]:
         source, lane, token = self.source, self.lane, slot.token
@@ -153,20 +206,27 @@ class Pusher:
                 if slot.token == token:
                     slot.began = at
 
-        payload, blob = dump(call, f"the item {slot.item!r:.100}"), source.blob()
+        payload, blob = dump(call, lambda: f"the item {show(slot.item)}"), source.blob()
         if source.program.timeout is not None:
             begun(OPENING)  # until it says otherwise
         future: Future[Any] = lane.submit(blob, payload, begun)
-        hand.replace = lambda: lane.cancel(future)
+
+        def replace() -> None:
+            lane.cancel(future)
+            self.gate.ring()
+
+        hand.replace = replace
         return future
 
-    def _answered(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> None:
-        self.answers.append((hand, slot, token, future))
+    def _answered(self, answer: _Answer) -> None:
+        self.answers.append(answer)
         self.gate.ring()
 
-    def _take(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> None:
+    def _take(self, hand: Hand, slot: Slot, token: int, future: Future[Any], executor: Any) -> None:
         self.busy.discard(hand)
         gone = self.source.left(hand)
+        if _is_broken(future.exception() if not future.cancelled() else None):
+            self._replace(executor)
         following = self._outcome(hand, slot, token, future)
         if following is not None:
             if self.alone is None:
@@ -197,7 +257,7 @@ class Pusher:
                 value = load_error(value)
         except BaseException as error:
             refused = Unpicklable(
-                f"the value came back, but cannot be loaded here: {type(error).__name__}: {error}"
+                f"the value came back, but cannot be loaded here: {type(error).__name__}: {text_of(error)}"
             )
             fine, value, verdict = False, refused, Verdict("permanent", "unpicklable")
         if fine:
@@ -206,23 +266,32 @@ class Pusher:
 
     def _failed(self, hand: Hand, slot: Slot, token: int, error: BaseException) -> Slot | None:
         source = self.source
-        if self.lane is not None and isinstance(error, WorkerCrashed):
-            again = source.program.judge.idempotent
-            if again and slot.index not in source.suspects and (self.busy or self.crowd):
+        judge = source.program.judge
+        if isinstance(error, Lost) and judge.idempotent:
+            self._acquit(slot, token)
+            return None
+        if not (_is_broken(error) or isinstance(error, Lost)):
+            return source.failed(hand, slot, token, error)
+        if self.lane is not None or self.renew is not None:
+            again = judge.idempotent and slot.index not in source.suspects
+            if again and (self.busy or self.crowd):
                 # Several were in flight: which of them did it is found out by trying each alone.
                 self.crowd = bool(self.busy)
                 source.suspects.add(slot.index)
-                if slot.token == token:
-                    self._give_back(slot)
+                self._acquit(slot, token)
                 return None
-            return source.failed(hand, slot, token, error, source.program.judge.crash())
-        if _is_broken(error):
-            crash = WorkerCrashed(f"the executor lost the worker: {type(error).__name__}: {error}")
+        if not isinstance(error, WorkerCrashed):
+            crash = WorkerCrashed(f"the executor lost the worker: {type(error).__name__}: {text_of(error)}")
             crash.__cause__ = error
-            return source.failed(hand, slot, token, crash, source.program.judge.crash())
-        return source.failed(hand, slot, token, error)
+            error = crash
+        return source.failed(hand, slot, token, error, judge.crash())
+
+    def _acquit(self, slot: Slot, token: int) -> None:
+        """Give back an attempt that ended through no fault of its own, as far as is known."""
+        if slot.token == token:
+            self._give_back(slot)
 
 
-def _is_broken(error: BaseException) -> bool:
+def _is_broken(error: BaseException | None) -> bool:
     """Whether a pool says that it lost a worker: concurrent.futures', loky's, and those like them."""
     return any("Broken" in kind.__name__ for kind in type(error).__mro__)

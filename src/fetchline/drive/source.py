@@ -110,6 +110,7 @@ class Source:
         self._max_abandoned = max_abandoned
         self._hands: set[Hand] = set()
         self.parked: deque[Hand] = deque()
+        self.watchers: set[Gate] = set()  # rung at the end, parked or not
         self.host: Gate | None = None
         self._alarm = 0
         self.awaited: Slot | None = None
@@ -145,9 +146,8 @@ class Source:
         from fetchline.worker.transport import dump
 
         if self._blob is None:
-            self._blob = dump(
-                self.program, f"the fetcher {self.program.name!r}, with its params and session,"
-            )
+            name = self.program.name
+            self._blob = dump(self.program, lambda: f"the fetcher {name!r}, with its params and session,")
         return self._blob
 
     @property
@@ -332,6 +332,8 @@ class Source:
     def _wake_all(self) -> None:
         for hand in self.parked:
             hand.gate.ring()
+        for gate in self.watchers:
+            gate.ring()
 
     def trace(self, slot: Slot, verdict: Verdict | None) -> None:
         assert self.attempts is not None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from fetchline.drive.push import Pusher
+from fetchline.drive.push import Lost, Pusher
 from fetchline.drive.source import Source
 from fetchline.interfaces import RemoteWorker
 from fetchline.worker.logs import levels
@@ -19,6 +20,7 @@ from fetchline.worker.transport import Frame, dump
 
 __all__ = ["serve_wide"]
 
+_SUSPENDS_S = 1.0  # how soon a cancelled coroutine must have let the loop go on
 _LOOK_S = 0.1  # how soon the reader sees that the run is over
 _NUMBER = struct.Struct("!Q")
 _BEGUN = struct.Struct("!Qd")
@@ -44,6 +46,9 @@ class _Line:
     def __init__(self, process: Any) -> None:
         self.process = process
         self.calls: dict[int, _Call] = {}
+        self.doom: float | None = None
+        """When the process is ended, unless an answer shows that its loop is alive."""
+        self.blocked = False
         self.reader: threading.Thread | None = None
 
 
@@ -64,7 +69,7 @@ class _FarLoop:
             line = self._line
             if line is None:
                 line = self._line = _Line(self._worker.process)
-                self._worker.ask(b"V", dump(levels(), "logging levels"))
+                self._worker.ask(b"V", dump(levels(), str))
                 self._worker.ask(b"P", blob)
                 line.reader = threading.Thread(
                     target=self._read, args=(line,), name="fetchline-reader", daemon=True
@@ -77,10 +82,17 @@ class _FarLoop:
         return future
 
     def cancel(self, future: Any) -> None:
-        """End one attempt; its answer still comes."""
+        """End one attempt: its answer still comes. If it does not come soon, the process is ended.
+
+        A coroutine that does not suspend blocks the loop for all of them, and the cancellation with it.
+        """
         with self._lock:
-            if self._line is not None and future.number in self._line.calls:
-                self._worker.ask(b"K", _NUMBER.pack(future.number))
+            line = self._line
+            if line is None or future.number not in line.calls:
+                return
+            self._worker.ask(b"K", _NUMBER.pack(future.number))
+            if line.doom is None:
+                line.doom = time.monotonic() + _SUSPENDS_S
 
     def kill(self) -> None:
         self._worker.kill()
@@ -103,11 +115,16 @@ class _FarLoop:
                     self._line = None
                     lost = list(line.calls.values())
                 for call in lost:
-                    call.future.set_exception(crash)
+                    call.future.set_exception(Lost() if line.blocked else crash)
                 return
             if frame is None:
+                if line.doom is not None and time.monotonic() > line.doom:
+                    line.blocked = True
+                    line.process.kill()
                 continue
             kind, payload, memories = frame
+            if kind in b"AB":
+                line.doom = None
             if kind == b"B":
                 number, at = _BEGUN.unpack(payload)
                 line.calls[number].begun(at)

@@ -11,6 +11,7 @@ outcome of a call; ``B`` an ``A`` has begun; ``L`` a log record.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import mmap
 import os
@@ -24,10 +25,11 @@ from contextlib import ExitStack
 from queue import SimpleQueue
 from typing import Any
 
-from fetchline.errors import Unpicklable
+from fetchline.errors import Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
-from fetchline.worker.attempt import Program, make_portable, open_sync
+from fetchline.worker.attempt import Program, open_sync
 from fetchline.worker.logs import Forward, take_levels
+from fetchline.worker.remote import failure
 from fetchline.worker.transport import Pipe, dump_error, dump_value, load, pack_value
 from fetchline.worker.wide import Wide
 
@@ -196,7 +198,7 @@ class Child:
             self.make = open_sync(self.program, worker, run)
         except BaseException as error:  # every item of the run is told
             self.broken = Unpicklable(
-                f"the function could not be loaded in the worker process: {type(error).__name__}: {error}"
+                f"the function could not be loaded in the worker process: {type(error).__name__}: {text_of(error)}"
             )
             self.broken.__cause__ = error
 
@@ -249,11 +251,20 @@ class Child:
         try:
             return self.make(call), None
         except BaseException as error:  # SystemExit in a fetch function is its item's
-            verdict = self.program.verdict(error, call)
-            return None, (dump_error(make_portable(self.program, error)), verdict)
+            return None, failure(self.program, error, call)[1:]
 
     def flush(self, limit: int | None) -> None:
-        """Send results since the last flush, and from where on the chunk is handed back; with the lock held."""
+        """Send results since the last flush, and from where on the chunk is handed back; with the lock held.
+
+        Meanwhile nothing has begun, as far as the parent can see: if a value takes the process down while it is
+        pickled, the item in hand is not to blame.
+        """
+        running = self.cell.position
+        self.cell.set(-1, self.cell.began)
+        self._flush(limit)
+        self.cell.set(running, self.cell.began)
+
+    def _flush(self, limit: int | None) -> None:
         values, ended, odd, first = self.values, self.ended, self.odd, self.first
         if not values and limit is None:
             return
@@ -270,7 +281,7 @@ class Child:
                     values[offset] = None
                     refused = Unpicklable(
                         f"the value, a {type(value).__qualname__}, cannot be sent back from the worker "
-                        f"process: {type(error).__name__}: {error}"
+                        f"process: {type(error).__name__}: {text_of(error)}"
                     )
                     odd[first + offset] = (dump_error(refused), Verdict("permanent", "unpicklable"))
             parcel = pack_value((self.chunk, first, values, ended.tobytes(), odd, limit))
@@ -287,9 +298,26 @@ class Child:
         self.pipe.send(b"F", *out)
 
 
-def main(fd: int, cell_fd: int) -> None:
+def _end_with_the_parent(lifeline: int) -> None:
+    """Have the kernel end this process when the parent's end of a pipe is gone.
+
+    The listener sees that too, but not while the function holds the interpreter's lock in C code.
+    """
+    try:
+        # Opened anew: whom a descriptor's signals go to is shared by all that it was copied to.
+        own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    except OSError:
+        pass  # no /proc: the listener has to do
+    os.close(lifeline)
+
+
+def main(fd: int, cell_fd: int, lifeline: int) -> None:
     """Live as a worker process on the given socket until told to leave or the parent is gone."""
     import socket
+
+    _end_with_the_parent(lifeline)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Pipe(socket.socket(fileno=fd))

@@ -86,7 +86,7 @@ def start(method: str = "forkserver") -> Process:
     ours, theirs = socket.socketpair()
     with tempfile.TemporaryFile() as file, theirs:
         file.truncate(CELL_SIZE)
-        fds = [theirs.fileno(), file.fileno()]
+        fds = [theirs.fileno(), file.fileno(), _lifeline.end()]
         if method == "forkserver":
             pid, reap = _nursery.fork(fds)
         else:
@@ -100,7 +100,7 @@ def start(method: str = "forkserver") -> Process:
         "cwd": _cwd(),
         "levels": levels(),
     }
-    pipe.send(b"I", dump(about, "sys.path"))
+    pipe.send(b"I", dump(about, lambda: "sys.path"))
     return Process(pid, pipe, cell, reap)
 
 
@@ -117,7 +117,7 @@ def _command(code: str) -> list[str]:
 
 
 def _spawn(fds: list[int]) -> tuple[int, Any]:
-    code = f"from fetchline.worker.child import main; main({fds[0]}, {fds[1]})"
+    code = f"from fetchline.worker.child import main; main({fds[0]}, {fds[1]}, {fds[2]})"
     process = _start_interpreter(code, fds)
     return process.pid, process.wait
 
@@ -125,6 +125,25 @@ def _spawn(fds: list[int]) -> tuple[int, Any]:
 def _start_interpreter(code: str, fds: list[int]) -> subprocess.Popen[bytes]:
     # In a process group of its own: a terminal's Ctrl-C is the parent's affair, even while this one imports.
     return subprocess.Popen(_command(code), pass_fds=fds, stdin=subprocess.DEVNULL, process_group=0)
+
+
+class _Lifeline:
+    """A pipe whose writing end only this process holds, so that its end is the end of this process."""
+
+    def __init__(self) -> None:
+        self._ends = (-1, -1)
+        self._owner = 0
+        self._lock = threading.Lock()
+
+    def end(self) -> int:
+        """The end that worker processes watch."""
+        with self._lock:
+            if self._owner != os.getpid():  # never made, or by the process this one was forked from
+                self._ends, self._owner = os.pipe(), os.getpid()
+            return self._ends[0]
+
+
+_lifeline = _Lifeline()
 
 
 class _Nursery:
@@ -194,7 +213,7 @@ def main(fd: int) -> None:
     sock = socket.socket(fileno=fd)
     while True:
         try:
-            request, fds, _, _ = socket.recv_fds(sock, 1 << 16, 2)
+            request, fds, _, _ = socket.recv_fds(sock, 1 << 16, 3)
         except OSError:
             os._exit(0)
         if not request:
@@ -208,7 +227,7 @@ def main(fd: int) -> None:
             sock.close()
             code = 1
             try:
-                child_main(fds[0], fds[1])
+                child_main(*fds)
                 code = 0
             finally:
                 os._exit(code)

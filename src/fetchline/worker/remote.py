@@ -10,8 +10,10 @@ from contextlib import ExitStack
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
+from fetchline.errors import Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import Program, make_portable, open_sync
+from fetchline.worker.context import Call
 
 __all__ = ["FarCall", "close_run", "failure", "perform", "perform_pickled", "success"]
 
@@ -49,6 +51,7 @@ class _Place:
         self.make: Callable[[Any], Any] = context.run(open_sync, program, self.worker, self.stack)
         self.lock = threading.Lock()
         self.orphan = False
+        self.closed = False
 
     def call(self, call: FarCall) -> Any:
         call.began = time.monotonic()
@@ -61,6 +64,7 @@ class _Place:
 
     def close(self) -> None:
         """Close what is kept; an attempt that is still at work here does it when it ends."""
+        self.closed = True
         if self.lock.acquire(blocking=False):
             try:
                 self.context.run(self.stack.close)
@@ -77,12 +81,14 @@ _lock = threading.Lock()
 
 def perform(run_id: str, program: Program, context: Context | None, call: FarCall) -> Any:
     """Make one attempt in this process: its value."""
-    if getattr(_here, "run_id", None) != run_id:
-        _here.place = _Place(program, copy_context() if context is None else context.copy())
-        _here.run_id = run_id
+    mine: dict[str, _Place] = _here.__dict__
+    place = mine.get(run_id)
+    if place is None:
+        for over in [key for key, old in mine.items() if old.closed]:
+            del mine[over]
+        place = mine[run_id] = _Place(program, copy_context() if context is None else context.copy())
         with _lock:
-            _places.setdefault(run_id, []).append(_here.place)
-    place: _Place = _here.place
+            _places.setdefault(run_id, []).append(place)
     return place.call(call)
 
 
@@ -96,14 +102,13 @@ def close_run(run_id: str) -> None:
 
 def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
     """Make one attempt in another process: its outcome, pickled so that it is sure to unpickle."""
-    from fetchline.errors import Unpicklable
     from fetchline.worker.transport import dump_error, dump_value, load
 
     try:
         program = _program(run_id, blob)
         call = load(payload)
-    except Exception as error:
-        refused = Unpicklable(f"could not be loaded in the worker: {type(error).__name__}: {error}")
+    except BaseException as error:  # a __setstate__ may raise anything at all
+        refused = Unpicklable(f"could not be loaded in the worker: {type(error).__name__}: {text_of(error)}")
         refused.__cause__ = error
         return dump_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
     try:
@@ -115,43 +120,57 @@ def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
 
 def success(value: Any, pack: Callable[[Any], P]) -> P:
     """The outcome of an attempt that gave a value, pickled."""
-    from fetchline.errors import Unpicklable
     from fetchline.worker.transport import dump_error
 
     try:
         return pack((True, value, None))
-    except Exception as error:
+    except BaseException as error:  # a __reduce__ may raise anything at all
         refused = Unpicklable(
-            f"the value, a {type(value).__qualname__}, cannot be sent back: {type(error).__name__}: {error}"
+            f"the value, a {type(value).__qualname__}, cannot be sent back: {type(error).__name__}: {text_of(error)}"
         )
         return pack((False, dump_error(refused), Verdict("permanent", "unpicklable")))
 
 
-def failure(program: Program, error: BaseException, call: FarCall) -> tuple[bool, bytes, Verdict]:
+def failure(program: Program, error: BaseException, call: Call) -> tuple[bool, bytes, Verdict]:
     """The outcome of an attempt that failed, judged; it pickles."""
-    from fetchline.worker.transport import dump_error
+    from fetchline.worker.transport import dump_error, dump_value
 
     verdict = program.verdict(error, call)
+    if verdict.memo is not None:
+        try:
+            dump_value(verdict.memo)
+        except BaseException as bug:  # a __reduce__ may raise anything at all
+            error = Unpicklable(
+                f"the memo of NotReady, a {type(verdict.memo).__qualname__}, cannot be sent back: "
+                f"{type(bug).__name__}: {text_of(bug)}"
+            )
+            verdict = Verdict("permanent", "unpicklable")
     return False, dump_error(make_portable(program, error)), verdict
 
 
 _programs: dict[str, Program] = {}
+_MOST_RUNS = 2
 
 
 def _program(run_id: str, blob: bytes) -> Program:
+    """The program of a run. A worker is not told when a run ends: it leaves the oldest when it comes to a third."""
     from fetchline.worker.transport import load
 
+    over = None
     with _lock:
-        if run_id not in _programs:
-            _close_all()
-            _programs.clear()
-            _programs[run_id] = load(blob)
-            atexit.register(close_run, run_id)
-        return _programs[run_id]
+        program = _programs.get(run_id)
+        if program is None:
+            if not _programs:
+                atexit.register(_close_all)
+            program = _programs[run_id] = load(blob)
+            if len(_programs) > _MOST_RUNS:
+                over = next(iter(_programs))
+                del _programs[over]
+    if over is not None:
+        close_run(over)
+    return program
 
 
 def _close_all() -> None:
-    """A worker that comes to a new run leaves the one before; with the lock held."""
     for run_id in list(_places):
-        for place in _places.pop(run_id):
-            place.close()
+        close_run(run_id)

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from fetchline.errors import SessionFailed
+from fetchline.errors import SessionFailed, text_of
 from fetchline.interfaces import SessionSpec, Worker
 
 __all__ = ["OPENING", "Login", "LoopSessions", "SessionUse", "ThreadSessions"]
@@ -262,12 +262,14 @@ def _close(stack: ExitStack, use: SessionUse) -> None:
     use.counts.close()
     try:
         stack.close()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _log.warning("session %r did not close cleanly: %r", use.spec.name, error)
 
 
 def _failed(use: SessionUse, error: Exception) -> SessionFailed:
-    return SessionFailed(f"session {use.spec.name!r} could not be opened: {type(error).__name__}: {error}")
+    return SessionFailed(
+        f"session {use.spec.name!r} could not be opened: {type(error).__name__}: {text_of(error)}"
+    )
 
 
 class Login:
@@ -303,12 +305,14 @@ class Login:
             manager = use.make(asynchronous=True)
             asynchronous = hasattr(manager, "__aenter__")
             self.value = await manager.__aenter__() if asynchronous else manager.__enter__()
-        except BaseException as error:
-            if not isinstance(error, Exception):
-                self.ready.cancel()
-                raise
-            failed = _failed(use, error)
-            failed.__cause__ = error
+        except asyncio.CancelledError:
+            self.ready.cancel()
+            raise
+        except BaseException as error:  # SystemExit here would end the loop: it is the attempt's
+            failed: BaseException = error
+            if isinstance(error, Exception):
+                failed = _failed(use, error)
+                failed.__cause__ = error
             self.ready.set_exception(failed)
             self.ready.exception()  # nobody may be waiting any more
             return
@@ -324,7 +328,7 @@ class Login:
                     await manager.__aexit__(None, None, None)
                 else:
                     manager.__exit__(None, None, None)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 _log.warning("session %r did not close cleanly: %r", use.spec.name, error)
 
 
@@ -354,7 +358,7 @@ class LoopSessions:
             await asyncio.shield(login.ready)
         except BaseException as error:
             login.leave()
-            if isinstance(error, SessionFailed) and self._open.get(use) is login:
+            if not isinstance(error, asyncio.CancelledError) and self._open.get(use) is login:
                 del self._open[use]
             raise
         return login

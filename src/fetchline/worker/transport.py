@@ -14,15 +14,15 @@ import struct
 import threading
 import traceback
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import cloudpickle
 
-from fetchline.errors import FetchlineError, Unpicklable
+from fetchline.errors import FetchlineError, Unpicklable, text_of
 from fetchline.worker.shared import MOST, Memory, Parcel, pack, unpack
 
-__all__ = ["Frame", "Pipe", "RemoteError", "dump", "dump_error", "dump_value", "load", "pack_value"]
+__all__ = ["Frame", "Pipe", "RemoteError", "dump", "dump_error", "dump_value", "load", "pack_value", "show"]
 
 _HEADER = struct.Struct("!cBQ")
 _CHUNK = 1 << 16
@@ -141,7 +141,7 @@ class _RemoteTraceback(Exception):  # a cause to be printed, not an error to be 
         return f'\n"""\n{self.args[0]}"""'
 
 
-def dump(value: Any, what: str) -> bytes:
+def dump(value: Any, what: Callable[[], str]) -> bytes:
     """Pickle something for a child.
 
     Raises:
@@ -149,12 +149,18 @@ def dump(value: Any, what: str) -> bytes:
     """
     try:
         return bytes(cloudpickle.dumps(value, protocol=5))
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except BaseException as error:  # a __reduce__ may raise anything at all
         raise Unpicklable(
-            f"{what} cannot be sent to a worker process: {type(error).__name__}: {error}"
+            f"{what()} cannot be sent to a worker process: {type(error).__name__}: {text_of(error)}"
         ) from error
+
+
+def show(value: Any) -> str:
+    """The beginning of a value's repr; the name of its type where that fails."""
+    try:
+        return f"{value!r:.100}"
+    except Exception:
+        return f"<{type(value).__qualname__}>"
 
 
 load = unpack
@@ -187,24 +193,26 @@ def pack_value(value: Any) -> Parcel:
 def dump_error(error: BaseException) -> bytes:
     """Pickle an error so that it is sure to unpickle, with its traceback as text."""
     text = "".join(traceback.format_exception(error))
-    notes = list(getattr(error, "__notes__", ()))
+    notes = [str(note) for note in getattr(error, "__notes__", ())]
+    stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}", text_of(error))
     try:
-        payload = dump_value((error, text, notes))
-        pickle.loads(payload)
+        itself = dump_value(error)
+        pickle.loads(itself)
     except BaseException:  # a __reduce__ or __init__ may raise anything at all
-        try:
-            said = str(error)
-        except BaseException:  # so may __str__
-            said = "<no text>"
-        stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}", said)
-        payload = pickle.dumps((stand_in, text, notes))
-    return payload
+        itself = b""
+    return pickle.dumps((itself, stand_in, text, notes))
 
 
 def load_error(payload: bytes) -> BaseException:
-    error, text, notes = pickle.loads(payload)
+    """Get back an error; a stand-in with its type's name and text where it does not load on this side."""
+    itself, error, text, notes = pickle.loads(payload)
+    try:
+        if itself:
+            error = pickle.loads(itself)
+    except BaseException:  # what the worker could import, this process may not
+        pass
+    assert isinstance(error, BaseException)
     if notes and not getattr(error, "__notes__", None):
         error.__notes__ = notes
     error.__cause__ = _RemoteTraceback(text)
-    assert isinstance(error, BaseException)
     return error

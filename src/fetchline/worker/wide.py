@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fetchline.errors import Unpicklable
+from fetchline.errors import Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import open_async
 from fetchline.worker.context import Cell, current
@@ -84,7 +84,7 @@ class Wide:
             call = load(payload)
         except BaseException as error:
             refused = Unpicklable(
-                f"the item could not be loaded in the worker process: {type(error).__name__}: {error}"
+                f"the item could not be loaded in the worker process: {type(error).__name__}: {text_of(error)}"
             )
             refused.__cause__ = error
             outcome = pack_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
