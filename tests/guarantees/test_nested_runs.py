@@ -74,3 +74,14 @@ def test_two_streams_take_turns_on_one_warm_pool(name: str) -> None:
         two = fl.stream(_inner, iter(range(40)), executor=pool, window=2)
         pairs = [(a.value, b.value) for a, b in zip(one, two, strict=True)]
     assert pairs == [(10 * n, 10 * n) for n in range(40)]
+
+
+def test_runs_of_coroutines_one_after_another_on_a_warm_process_pool_call_their_own_function() -> None:
+    with fl.get_executor("process", max_workers=1) as pool:
+        for factor in range(30):
+
+            async def times(n: int, factor: int = factor) -> int:
+                return factor * n
+
+            batch = fl.run(times, range(8), executor=pool, concurrency=4, progress=None)
+            assert batch.values == [factor * n for n in range(8)]

@@ -66,7 +66,8 @@ class _Shelf:
         """Reduce a frame: to a buffer that stands for its file, if it is large."""
         if frame.estimated_size() < THRESHOLD or len(self.files) == MOST:
             return frame.__reduce_ex__(5)
-        frame.write_ipc(self._add(_FRAME))
+        # As one record batch: to find the next one costs the reader a page, and a chunk of the column.
+        frame.write_ipc(self._add(_FRAME), record_batch_size=frame.height)
         self._frame_is_here = True
         return _load_frame, (pickle.PickleBuffer(bytearray()),)
 
