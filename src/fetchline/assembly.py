@@ -248,10 +248,11 @@ class Run:
         with (
             self._started(host),
             contextlib.suppress(Interrupted),
-            contextlib.closing(host.stream()) as slots,
+            contextlib.closing(host.stream()) as stream,
         ):
-            for slot in slots:
-                yield record(slot)
+            for slots in stream:
+                for slot in slots:
+                    yield record(slot)
         self._outcome(host)
 
     def _host(self) -> Host:
@@ -336,17 +337,18 @@ class Run:
 
     async def batch_on_loop(self) -> Batch[Any]:
         """Run to the end as part of the caller's task."""
-        async with contextlib.aclosing(self._slots_on_loop()) as slots:
-            async for _ in slots:
+        async with contextlib.aclosing(self._slots_on_loop()) as stream:
+            async for _ in stream:
                 raise AssertionError("a run hands nothing out")
         return self._outcome(None)
 
     async def results_on_loop(self) -> AsyncIterator[Result[Any]]:
         """Hand out results to the caller's task."""
         record = self.collector.record
-        async with contextlib.aclosing(self._slots_on_loop()) as slots:
-            async for slot in slots:
-                yield record(slot)
+        async with contextlib.aclosing(self._slots_on_loop()) as stream:
+            async for slots in stream:
+                for slot in slots:
+                    yield record(slot)
         self._outcome(None)
 
     async def _slots_on_loop(self) -> AsyncGenerator[Any, None]:
@@ -371,9 +373,9 @@ class Run:
                 pool = self.crew.start()
                 self._set_to_work(pool, self.crew)
             self.source.watch()
-            async with contextlib.aclosing(host.stream()) as slots:
-                async for slot in slots:
-                    yield slot
+            async with contextlib.aclosing(host.stream()) as stream:
+                async for slots in stream:
+                    yield slots
         finally:
             # A task that is cancelled a second time leaves at once; what has to be closed is closed all the same.
             await asyncio.shield(asyncio.ensure_future(self._end_on_loop(host, worker, pool)))

@@ -148,8 +148,8 @@ class Host(_Desk):
             for _ in self._results():
                 raise AssertionError("a run hands nothing out")
 
-    def stream(self) -> Generator[Slot, None, None]:
-        """Hand out slots; they count against the window until the next one is asked for."""
+    def stream(self) -> Generator[list[Slot], None, None]:
+        """Hand out slots, some at a time; they count against the window until the next ones are asked for."""
         with self._stack:
             try:
                 yield from self._results()
@@ -169,7 +169,7 @@ class Host(_Desk):
                 self._wait()
         return over
 
-    def _results(self) -> Iterator[Slot]:
+    def _results(self) -> Iterator[list[Slot]]:
         interrupted = 0
         while True:
             with self.signals:
@@ -185,7 +185,7 @@ class Host(_Desk):
                     self._wind_down(hasty=interrupted > 1)
             if heads:
                 # Whoever pressed Ctrl-C does not want to hear of each item that was not fetched.
-                yield from (slot for slot in heads if not interrupted or not _was_stopped(slot))
+                yield [slot for slot in heads if not _was_stopped(slot)] if interrupted else heads
                 self.source.release(len(heads))
             elif over:
                 break
@@ -275,13 +275,12 @@ class LoopHost(_Desk):
         async for _ in self.stream():
             raise AssertionError("a run hands nothing out")
 
-    async def stream(self) -> AsyncGenerator[Slot, None]:
-        """Hand out slots; they count against the window until the next one is asked for."""
+    async def stream(self) -> AsyncGenerator[list[Slot], None]:
+        """Hand out slots, some at a time; they count against the window until the next ones are asked for."""
         while True:
             heads, over = self.step()
             if heads:
-                for slot in heads:
-                    yield slot
+                yield heads
                 self.source.release(len(heads))
             elif over:
                 return

@@ -190,14 +190,24 @@ class Source:
         In its place stands an errand: whoever would ring the hand has a worker sent here instead.
         """
         with self.lock:
-            if not hand.parked:
+            if not self._retire(hand):
                 return False
-            self._unpark(hand)
-            self._hands.discard(hand)
             errand = Hand(_Errand(self, worker), _nothing)
             errand.parked = True
             self.parked.append(errand)
             return True
+
+    def retire(self, hand: Hand) -> bool:
+        """Let a parked hand go for good; False: it has been rung, and must look again."""
+        with self.lock:
+            return self._retire(hand)
+
+    def _retire(self, hand: Hand) -> bool:
+        if not hand.parked:
+            return False
+        self._unpark(hand)
+        self._hands.discard(hand)
+        return True
 
     def came_back(self) -> None:
         """An attempt that had been given up has ended after all."""
