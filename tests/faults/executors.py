@@ -1,0 +1,94 @@
+"""The executors of the matrix: its columns, and how a run is set on each."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import fetchline as fl
+
+__all__ = ["EXECUTORS", "FAR", "NEAR", "Executor", "named"]
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """One column.
+
+    Attributes:
+        name: in the ids of tests.
+        title: at the head of the column.
+        is_async: the fetch function is a coroutine function there.
+        far: attempts are made in other processes.
+    """
+
+    name: str
+    title: str
+    is_async: bool = False
+    far: bool = False
+
+    @contextlib.contextmanager
+    def options(self) -> Iterator[dict[str, Any]]:
+        """What a run is told; a pool of the standard library's is shut down afterwards."""
+        quiet: dict[str, Any] = {"progress": None}
+        match self.name:
+            case "serial":
+                yield {"executor": "serial", **quiet}
+            case "thread":
+                yield {"executor": "thread", "workers": 4, **quiet}
+            case "asyncio":
+                yield {"executor": "asyncio", "concurrency": 4, **quiet}
+            case "process":
+                yield {"executor": "process", "workers": 2, **quiet}
+            case "spawn":
+                yield {"executor": fl.use("process", start="spawn"), "workers": 2, **quiet}
+            case "coroutines":
+                yield {"executor": "process", "workers": 2, "concurrency": 4, **quiet}
+            case "threadpool":
+                with ThreadPoolExecutor(4) as pool:
+                    yield {"executor": pool, **quiet}
+            case "processpool":
+                # One worker, so that what had finished when the pool broke is certain.
+                spawn = multiprocessing.get_context("spawn")
+                yield {
+                    "executor": functools.partial(ProcessPoolExecutor, mp_context=spawn),
+                    "workers": 1,
+                    **quiet,
+                }
+
+    def function(self, body: Callable[..., Any], async_body: Callable[..., Any] | None) -> Callable[..., Any]:
+        """The fetch function: the body, or a coroutine function of it."""
+        if not self.is_async:
+            return body
+        if async_body is not None:
+            return async_body
+
+        async def probe(*args: Any, **kwargs: Any) -> Any:
+            return body(*args, **kwargs)
+
+        # The body's own parameters count, such as the one that gets the session.
+        probe.__signature__ = inspect.signature(body)  # type: ignore[attr-defined]
+        return probe
+
+
+EXECUTORS = (
+    Executor("serial", "serial"),
+    Executor("thread", "thread"),
+    Executor("asyncio", "asyncio", is_async=True),
+    Executor("process", "process", far=True),
+    Executor("spawn", "process, spawn", far=True),
+    Executor("coroutines", "process, async", is_async=True, far=True),
+    Executor("threadpool", "ThreadPoolExecutor"),
+    Executor("processpool", "ProcessPoolExecutor", far=True),
+)
+NEAR = tuple(executor.name for executor in EXECUTORS if not executor.far)
+FAR = tuple(executor.name for executor in EXECUTORS if executor.far)
+
+
+def named(name: str) -> Executor:
+    return next(executor for executor in EXECUTORS if executor.name == name)

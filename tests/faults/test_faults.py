@@ -1,0 +1,97 @@
+"""Every cell of the fault matrix: the fault is injected for real, and the user gets what the page says."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lanes import Log, Script, until
+
+import fetchline as fl
+
+from .executors import EXECUTORS, Executor
+from .injections import Trial
+from .matrix import faults
+from .record import Ends, Fault, Gets, Never, Raises
+from .trial import finished, no_worker_is_left, perform
+
+CELLS = [
+    pytest.param(fault, executor, id=f"{fault.name}-{executor.name}")
+    for fault in faults().values()
+    for executor in EXECUTORS
+    if not isinstance(fault.cells[executor.name], Never)
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm() -> None:
+    """The fork server is started once, not in the time of whoever comes first."""
+    assert fl.run(abs, [1], executor="process", progress=None).values == [1]
+
+
+@pytest.mark.parametrize(("fault", "executor"), CELLS)
+def test_fault(fault: Fault, executor: Executor, log: Log, script: Callable[..., Script]) -> None:
+    if fault.name == "oom-killer":
+        pytest.skip("")
+    cell = fault.cells[executor.name]
+    if isinstance(cell, Ends):
+        program_ends(fault, executor, cell, log, script)
+        return
+    trial = fault.inject(log)
+    try:
+        if isinstance(cell, Raises):
+            run_raises(trial, executor, cell, log)
+        else:
+            assert isinstance(cell, Gets)
+            user_gets(finished(lambda: perform(trial, executor, log)), trial, cell, log)
+    finally:
+        no_worker_is_left()
+
+
+def user_gets(batch: Any, trial: Trial, cell: Gets, log: Log) -> None:
+    fired = log.count("fired")
+    assert fired >= (cell.attempts or 1) if cell.fires else not fired
+    hit = batch[trial.bad]
+    assert (hit.error_code if hit.is_failure else "") == cell.code, hit
+    if hit.is_failure:
+        for said in cell.says:
+            assert said in hit.message
+        assert cell.trace in "".join(traceback.format_exception(hit.error))
+        assert isinstance(hit.error, fl.WorkerCrashed) == ("WorkerCrashed" in cell.says)
+    else:
+        assert hit.value == trial.bad or not isinstance(hit.value, int)
+    assert cell.attempts in (None, hit.attempts)
+    assert [result.index for result in batch] == list(range(len(batch)))
+    before, after = list(batch)[: trial.bad], list(batch)[trial.bad + 1 :]
+    unharmed = {"fine": before + after, "lost": before, "same": []}[cell.others]
+    assert [result.value for result in unharmed if result.is_success] == [result.index for result in unharmed]
+    assert {result.attempts for result in unharmed} <= {1}
+    for result in {"fine": [], "lost": after, "same": before + after}[cell.others]:
+        assert (result.error_code, cell.attempts) in ((cell.code, None), (cell.code, result.attempts))
+    assert batch.complete
+    assert batch.report().height == len(batch)
+
+
+def run_raises(trial: Trial, executor: Executor, cell: Raises, log: Log) -> None:
+    with pytest.raises(getattr(fl, cell.error, RuntimeError), match=cell.says) as caught:
+        finished(lambda: perform(trial, executor, log))
+    assert type(caught.value).__name__ == cell.error
+    assert log.count("fired")
+    if cell.done is not None:
+        batch: Any = caught.value.batch  # type: ignore[attr-defined]
+        assert batch.values == list(range(cell.done))
+        assert not batch.complete
+
+
+def program_ends(
+    fault: Fault, executor: Executor, cell: Ends, log: Log, script: Callable[..., Script]
+) -> None:
+    source = "from faults.trial import main; import sys\nif __name__ == '__main__': main(*sys.argv[1:])"
+    run = script(source, fault.name, executor.name, log.path)
+    assert run.end() == cell.code, run.stderr
+    assert log.count("fired") == 1
+    until(lambda: not run.leftover(), "its processes to be gone", patience=5)
