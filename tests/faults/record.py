@@ -35,7 +35,7 @@ class Gets:
 
     Attributes:
         code: its ``error_code``; empty for a success.
-        attempts: as its result tells; None where that is a matter of luck.
+        attempts: as its result tells; None where it is a matter of luck who is charged.
         others: ``fine``: all succeed, in order, at the first attempt; ``same``: the fault is everybody's; ``lost``:
             what had not finished before the fault fails as the item does.
         fires: whether the fault is met at all there. Where it is not, the test makes sure of that too.
@@ -108,7 +108,7 @@ def crashed(how: str, others: Others = "fine") -> Gets:
 
 def lost(others: Others = "lost") -> Gets:
     """Somebody else's pool of processes broke."""
-    return failure("crashed", "BrokenProcessPool", attempts=None, others=others)
+    return failure("crashed", "WorkerCrashed", "BrokenProcessPool", attempts=None, others=others)
 
 
 LOST = lost()
