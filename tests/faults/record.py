@@ -26,7 +26,7 @@ __all__ = [
     "lost",
 ]
 
-Others: TypeAlias = Literal["fine", "same", "lost"]
+Others: TypeAlias = Literal["fine", "same"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,7 @@ class Gets:
     Attributes:
         code: its ``error_code``; empty for a success.
         attempts: as its result tells; None where it is a matter of luck who is charged.
-        others: ``fine``: all succeed, in order, at the first attempt; ``same``: the fault is everybody's; ``lost``:
-            what had not finished before the fault fails as the item does.
+        others: ``fine``: all succeed, in order, at the first attempt; ``same``: the fault is everybody's.
         fires: whether the fault is met at all there. Where it is not, the test makes sure of that too.
         says: what is in ``failure.message``.
         trace: what is in the error's traceback, printed.
@@ -54,7 +53,7 @@ class Gets:
         said = f"`{self.code}`" if self.code else "ok"
         if self.attempts is not None and self.attempts > 1:
             said += f" × {self.attempts}"
-        return said + {"fine": "", "same": ", all", "lost": ", and all after it"}[self.others]
+        return said + {"fine": "", "same": ", all"}[self.others]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +105,9 @@ def crashed(how: str, others: Others = "fine") -> Gets:
     return failure("crashed", "WorkerCrashed", how, attempts=3, others=others)
 
 
-def lost(others: Others = "lost") -> Gets:
-    """Somebody else's pool of processes broke."""
-    return failure("crashed", "WorkerCrashed", "BrokenProcessPool", attempts=None, others=others)
+def lost(others: Others = "fine") -> Gets:
+    """A process of somebody else's pool died under it, three times; the pool was made by the run, and is made again."""
+    return failure("crashed", "WorkerCrashed", "BrokenProcessPool", attempts=3, others=others)
 
 
 LOST = lost()

@@ -36,7 +36,7 @@ SESSIONS = (
         "session-dies-once-in-opening",
         "a session whose first opening calls `os._exit()`",
         around.session(opening=dies, once=True),
-        cells(Ends(3), Gets(attempts=None), processpool=lost("same")),
+        cells(Ends(3), Gets(attempts=None)),
         "whichever item came first is charged a crash.",
     ),
     Fault(

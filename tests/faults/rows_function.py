@@ -117,7 +117,7 @@ DIED = (
         "dies-once",
         "SIGKILL, at its first attempt only",
         at_the_item(injections.killed, once=True),
-        cells(Ends(-9), Gets(attempts=2), coroutines=Gets(attempts=None), processpool=LOST),
+        cells(Ends(-9), Gets(attempts=2), coroutines=Gets(attempts=None)),
         "process, async: where several went down with one process nobody is charged before each was tried alone.",
     ),
 )

@@ -112,12 +112,6 @@ SENT = (
         cells(NOT_MET, _trapped(exits, "same")),
     ),
     Fault(
-        "function-interrupts-in-pickling",
-        "a function whose pickling raises `KeyboardInterrupt`",
-        pickles.function(trap(packed=interrupts)),
-        cells(NOT_MET, _trapped(interrupts, "same")),
-    ),
-    Fault(
         "function-raises-in-unpickling",
         "a function whose unpickling raises",
         pickles.function(trap(unpacked=raises)),
@@ -238,12 +232,6 @@ RETURNED = (
         "exception-loads-only-there",
         "an exception that can be unpickled in the worker and not in your program",
         pickles.error(unpacked=raises),
-        cells(_ITSELF, _TOLD),
-    ),
-    Fault(
-        "exception-exits-only-here",
-        "an exception whose unpickling calls `sys.exit()` in your program and not in the worker",
-        pickles.error(unpacked=exits),
         cells(_ITSELF, _TOLD),
     ),
 )
