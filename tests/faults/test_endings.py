@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,10 +19,10 @@ from lanes import Log, gone, until
 import fetchline as fl
 
 from .executors import EXECUTORS, Executor, named
+from .stays import DONE, stays
 from .trial import finished, no_worker_is_left
 
 SLACK_S = 0.5  # for a busy machine
-DONE = 6  # items that finish; the others stay where they are
 
 
 
@@ -36,28 +38,6 @@ OURS = ("process", "spawn", "coroutines")
 def no_leftovers() -> Iterator[None]:
     yield
     no_worker_is_left()
-
-
-def stays(log: Log, executor: Executor, done: int = DONE, seconds: float = 15.0) -> Any:
-    """A fetcher whose first items finish; the others are released by the test, or cancelled."""
-
-    def fetch(n: int) -> int:
-        log.note("at", n, os.getpid())
-        until = time.monotonic() + seconds
-        while n >= done and not log.count("release") and time.monotonic() < until:
-            time.sleep(0.01)
-        return n
-
-    async def fetch_async(n: int) -> int:
-        log.note("at", n, os.getpid())
-        if n >= done:
-            try:
-                await asyncio.sleep(3600)
-            finally:
-                log.note("unwound", n)
-        return n
-
-    return fl.Fetcher.of(executor.function(fetch, fetch_async), "stays")
 
 
 def echo(executor: Executor) -> Any:
@@ -272,6 +252,24 @@ def test_workers_that_died_while_they_were_idle_cost_nobody_anything(executor: E
     assert batch.n_succeeded == 8, batch.failures
     assert {result.attempts for result in batch} == {1}
     assert not pids & set(batch.values)
+
+
+def test_a_broken_pool_of_processes_that_was_given_stays_broken_and_the_batch_says_so(log: Log) -> None:
+    """It is not ours to replace: nobody would shut the other one down."""
+
+    def fetch(n: int) -> int:
+        log.note("at", n)
+        if n == DONE:
+            os._exit(3)
+        return n
+
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        batch = finished(lambda: fl.run(fetch, range(12), executor=pool, progress=None))
+    assert batch.values == list(range(DONE))
+    assert batch.summary.codes == {"crashed": 12 - DONE}
+    assert all(isinstance(failure.error, fl.WorkerCrashed) for failure in batch.failures)
+    assert log.count("at") == DONE + 1
+    assert batch[11].attempts <= 1
 
 
 @on("process", "coroutines")
