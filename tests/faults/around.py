@@ -12,7 +12,16 @@ from lanes import Log
 
 import fetchline as fl
 
-__all__ = ["display", "input_raises", "judge", "middleware", "no_key", "observer", "session", "session_factory"]
+__all__ = [
+    "display",
+    "input_raises",
+    "judge",
+    "middleware",
+    "no_key",
+    "observer",
+    "session",
+    "session_factory",
+]
 
 
 # -- sessions ----------------------------------------------------------------------------------------------
@@ -48,7 +57,9 @@ class AsyncSession(Session):
         super().__exit__()
 
 
-def session(opening: Act | None = None, closing: Act | None = None, *, once: bool = False, **policies: Any) -> Inject:
+def session(
+    opening: Act | None = None, closing: Act | None = None, *, once: bool = False, **policies: Any
+) -> Inject:
     def inject(log: Log) -> Trial:
         spec = fl.SessionSpec(
             name="probe",
@@ -191,5 +202,3 @@ def tick(log: Log) -> Trial:
         raises()
 
     return Trial(abs, _echo, options={"on_progress": on_progress})
-
-

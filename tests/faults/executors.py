@@ -21,14 +21,14 @@ class Executor:
     """One column.
 
     Attributes:
-        name: in the ids of tests.
-        title: at the head of the column.
+        name: at the head of the column, and in the ids of tests.
+        what: what it is, in the words of the page.
         is_async: the fetch function is a coroutine function there.
         far: attempts are made in other processes.
     """
 
     name: str
-    title: str
+    what: str
     is_async: bool = False
     far: bool = False
 
@@ -77,14 +77,14 @@ class Executor:
 
 
 EXECUTORS = (
-    Executor("serial", "serial"),
-    Executor("thread", "thread"),
-    Executor("asyncio", "asyncio", is_async=True),
-    Executor("process", "process", far=True),
-    Executor("spawn", "process, spawn", far=True),
-    Executor("coroutines", "process, async", is_async=True, far=True),
-    Executor("threadpool", "ThreadPoolExecutor"),
-    Executor("processpool", "ProcessPoolExecutor", far=True),
+    Executor("serial", '`executor="serial"`'),
+    Executor("thread", '`executor="thread"`'),
+    Executor("asyncio", '`executor="asyncio"`, a coroutine function', is_async=True),
+    Executor("process", '`executor="process"`', far=True),
+    Executor("spawn", '`executor=fl.use("process", start="spawn")`', far=True),
+    Executor("coroutines", '`executor="process"`, a coroutine function', is_async=True, far=True),
+    Executor("threadpool", "an object: a `ThreadPoolExecutor` of the standard library"),
+    Executor("processpool", "a factory: of `ProcessPoolExecutor`, with the start method spawn", far=True),
 )
 NEAR = tuple(executor.name for executor in EXECUTORS if not executor.far)
 FAR = tuple(executor.name for executor in EXECUTORS if executor.far)

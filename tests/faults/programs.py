@@ -117,5 +117,3 @@ def _echo(n: int) -> int:
 def source(call: str) -> str:
     """A program that makes the call; spawned workers of a foreign pool import it again."""
     return f"from faults.programs import *\nif __name__ == '__main__':\n    {call}\n"
-
-

@@ -40,6 +40,7 @@ class Gets:
         fires: whether the fault is met at all there. Where it is not, the test makes sure of that too.
         says: what is in ``failure.message``.
         trace: what is in the error's traceback, printed.
+        patient: whether the run ends only when a call that takes too long has come back; None: nobody looks.
     """
 
     code: str = ""
@@ -48,6 +49,7 @@ class Gets:
     fires: bool = True
     says: tuple[str, ...] = ()
     trace: str = ""
+    patient: bool | None = None
 
     def __str__(self) -> str:
         said = f"`{self.code}`" if self.code else "ok"
@@ -95,7 +97,12 @@ NOT_MET = Gets(fires=False)
 
 
 def failure(
-    code: str, *says: str, attempts: int | None = 1, others: Others = "fine", trace: str = "", fires: bool = True
+    code: str,
+    *says: str,
+    attempts: int | None = 1,
+    others: Others = "fine",
+    trace: str = "",
+    fires: bool = True,
 ) -> Gets:
     return Gets(code, attempts, others, fires, says, trace)
 
@@ -149,5 +156,5 @@ class Fault:
         for executor in EXECUTORS:
             cell = self.cells[executor.name]
             if isinstance(cell, Never):
-                out.setdefault(cell.why, []).append(executor.title)
+                out.setdefault(cell.why, []).append(executor.name)
         return out

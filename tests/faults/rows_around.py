@@ -15,7 +15,9 @@ SESSIONS = (
         "a session whose opening raises",
         around.session(opening=raises),
         everywhere(
-            failure("session", "SessionFailed", "RuntimeError: a trap sprang", others="same", trace="in raises")
+            failure(
+                "session", "SessionFailed", "RuntimeError: a trap sprang", others="same", trace="in raises"
+            )
         ),
     ),
     Fault(

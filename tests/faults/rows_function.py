@@ -6,7 +6,7 @@ import asyncio
 
 from . import injections
 from .injections import TIMEOUT_S, at_the_item, raising
-from .record import LOST, OK, Ends, Fault, Gets, Never, Raises, cells, crashed, everywhere, failure
+from .record import LOST, Ends, Fault, Gets, Never, Raises, cells, crashed, everywhere, failure
 
 __all__ = ["DIED", "LATE", "RAISED"]
 
@@ -59,7 +59,7 @@ RAISED = (
         raising(KeyboardInterrupt),
         everywhere(failure("error", "KeyboardInterrupt", trace="in raises"))
         | {"serial": Raises("BatchInterrupted", 5, "5 of 12 items")},
-        "serial: in the calling thread it cannot be told from Ctrl-C.",
+        "`serial`: in the calling thread it cannot be told from Ctrl-C.",
     ),
     Fault(
         "system-exit",
@@ -118,15 +118,16 @@ DIED = (
         "SIGKILL, at its first attempt only",
         at_the_item(injections.killed, once=True),
         cells(Ends(-9), Gets(attempts=2), coroutines=Gets(attempts=None)),
-        "process, async: where several went down with one process nobody is charged before each was tried alone.",
+        "`coroutines`: where several went down with one process nobody is charged before each was tried alone.",
     ),
 )
 
 
-def _stuck() -> Gets:
-    return failure("timeout", "AttemptTimeout", f"{TIMEOUT_S:g} s")
+def _stuck(*, patient: bool | None = False) -> Gets:
+    return Gets("timeout", says=("AttemptTimeout", f"{TIMEOUT_S:g} s"), patient=patient)
 
 
+_COMES_BACK = Gets(patient=True)
 _NO_COROUTINE = Never("a plain function is not cancelled")
 
 LATE = (
@@ -134,26 +135,28 @@ LATE = (
         "hangs",
         "it hangs: a plain function sleeps, a coroutine waits for ever",
         injections.hangs,
-        everywhere(_stuck()) | {"serial": OK},
-        "serial: a timeout is not enforced, the run goes on when the call has come back.",
+        everywhere(_stuck()) | {"serial": _COMES_BACK, "processpool": _stuck(patient=True)},
+        "`serial`: a timeout is not enforced, and the run goes on when the call has come back. `processpool`: its place "
+        "stays taken until then, and here it has one only.",
     ),
     Fault(
         "spins",
         "it computes and never waits",
         injections.spins,
-        everywhere(_stuck()) | {"serial": OK},
-        "asyncio: the loop stands still meanwhile, and the others go on when the call has come back.",
+        everywhere(_stuck())
+        | {"serial": _COMES_BACK, "asyncio": _stuck(patient=True), "processpool": _stuck(patient=True)},
+        "`asyncio`: the loop stands still until the call has come back.",
     ),
     Fault(
         "raises-late",
         "it raises after its timeout",
         injections.raises_late,
-        everywhere(_stuck()) | {"serial": failure("error", "ValueError: too late")},
+        everywhere(_stuck(patient=None)) | {"serial": failure("error", "ValueError: too late")},
     ),
     Fault(
         "swallows-its-cancellation",
         "it swallows its cancellation and returns late",
         injections.swallows_its_cancellation,
-        {**everywhere(_NO_COROUTINE), "asyncio": _stuck(), "coroutines": _stuck()},
+        {**everywhere(_NO_COROUTINE), **dict.fromkeys(("asyncio", "coroutines"), _stuck(patient=None))},
     ),
 )

@@ -134,7 +134,7 @@ SENT = (
         "a function whose unpickling takes longer than its timeout",
         pickles.function(trap(unpacked=pickles.dawdles), timeout=pickles.TIMEOUT_S),
         cells(NOT_MET, OK, processpool=failure("timeout", "AttemptTimeout")),
-        "ProcessPoolExecutor: the clock of a foreign pool starts at submission.",
+        "`processpool`: the clock of a foreign pool starts at submission.",
     ),
     Fault(
         "params-with-a-lock",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from lanes import Log, Script, until
 
 import fetchline as fl
 
+from .cgroups import Unavailable, kills, limited
 from .executors import EXECUTORS, Executor
 from .injections import Trial
 from .matrix import faults
@@ -35,8 +35,26 @@ def warm() -> None:
 
 @pytest.mark.parametrize(("fault", "executor"), CELLS)
 def test_fault(fault: Fault, executor: Executor, log: Log, script: Callable[..., Script]) -> None:
-    if fault.name == "oom-killer":
-        pytest.skip("")
+    with memory_limit(fault, log):
+        inject(fault, executor, log, script)
+
+
+@contextlib.contextmanager
+def memory_limit(fault: Fault, log: Log) -> Iterator[None]:
+    """What the OOM killer needs to come, and that it came."""
+    if fault.name != "oom-killer":
+        yield
+        return
+    try:
+        with limited() as group:
+            (log.path.parent / "group").write_text(str(group))
+            yield
+            assert kills(group) >= log.count("fired")
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+def inject(fault: Fault, executor: Executor, log: Log, script: Callable[..., Script]) -> None:
     cell = fault.cells[executor.name]
     if isinstance(cell, Ends):
         program_ends(fault, executor, cell, log, script)
@@ -54,6 +72,9 @@ def test_fault(fault: Fault, executor: Executor, log: Log, script: Callable[...,
 
 def user_gets(batch: Any, trial: Trial, cell: Gets, log: Log) -> None:
     fired = log.count("fired")
+    if cell.patient is not None:
+        said = [line[0] for line in log.lines()]
+        assert ("late" in said[: said.index("back")]) == cell.patient
     at_least = (cell.attempts or 1) if cell.code else 1
     assert fired >= at_least if cell.fires else not fired
     hit = batch[trial.bad]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from lanes import Log, Script, gone, until
 
+from .executors import EXECUTORS
 from .programs import source
 from .stays import DONE
 
@@ -71,13 +72,15 @@ from lanes import Log
 from faults.executors import named
 from faults.stays import stays
 import fetchline as fl
-executor = named({name!r})
+log, executor = Log(Path("log")), named({name!r})
 with executor.options() as options:
     try:
-        fl.run(stays(Log(Path("log")), executor, seconds=3600), range(40), **options)
+        fl.run(stays(log, executor, seconds=3600), range(40), **options)
     except KeyboardInterrupt as error:
         back = time.monotonic()
         print(json.dumps([back, type(error).__name__, error.batch.values, len(error.batch)]))
+    finally:
+        log.note("release")
 """
 
 
@@ -96,7 +99,7 @@ def test_ctrl_c_in_a_notebook_gives_control_back_with_what_was_finished(
         client.start_channels()
         try:
             client.wait_for_ready(timeout=30)
-            for name in ("serial", "thread", "asyncio", "process"):
+            for name in [executor.name for executor in EXECUTORS]:
                 log.path.unlink(missing_ok=True)
                 client.execute(CELL.format(name=name))
                 log.wait_for("at", DONE)
@@ -114,7 +117,7 @@ def printed(client: Any) -> str:
     """What the cell at hand prints, or why it fails."""
     while True:
         message = client.get_iopub_msg(timeout=20)
-        if message["msg_type"] == "stream":
+        if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
             text: str = message["content"]["text"]
             return text
         assert message["msg_type"] != "error", "\n".join(message["content"]["traceback"])

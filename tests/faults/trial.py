@@ -19,7 +19,7 @@ from .executors import Executor, named
 from .injections import Trial
 from .matrix import faults
 
-__all__ = ["finished", "perform", "workers"]
+__all__ = ["finished", "no_worker_is_left", "perform"]
 
 PATIENCE_S = 15.0
 """How long a run may take before it is said to hang."""
@@ -33,6 +33,7 @@ def perform(trial: Trial, executor: Executor, log: Log) -> Any:
         try:
             return fl.run(fetcher, trial.items, **{**options, **trial.options})
         finally:
+            log.note("back")
             log.note("release")
 
 
@@ -50,7 +51,7 @@ def finished(call: Callable[[], Any]) -> Any:
     thread.start()
     thread.join(PATIENCE_S)
     if not out:
-        _end(workers())
+        _end(_workers())
         raise AssertionError(f"it hangs: no result after {PATIENCE_S:g} s")
     value, error = out[0]
     if error is not None:
@@ -58,10 +59,14 @@ def finished(call: Callable[[], Any]) -> Any:
     return value
 
 
-def workers() -> set[int]:
+def _workers() -> set[int]:
     """Worker processes of this one that are there: spawned ones, and those of our fork server."""
     found = dict(_processes())
-    servers = {pid for pid, (parent, command) in found.items() if "fetchline.worker.nursery" in command and parent == os.getpid()}
+    servers = {
+        pid
+        for pid, (parent, command) in found.items()
+        if "fetchline.worker.nursery" in command and parent == os.getpid()
+    }
     return {
         pid
         for pid, (parent, command) in found.items()
@@ -91,9 +96,9 @@ def _end(pids: set[int]) -> None:
 
 def no_worker_is_left() -> None:
     try:
-        until(lambda: not workers(), "the last worker process to leave", patience=8)
+        until(lambda: not _workers(), "the last worker process to leave", patience=8)
     finally:
-        _end(workers())
+        _end(_workers())
 
 
 def main(fault: str, executor: str, path: str) -> None:
