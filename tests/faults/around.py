@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .injections import BAD, TIMEOUT_S, Inject, Trial
-from .pickles import FEW, Act, a_lock, raises
 from lanes import Log
 
 import fetchline as fl
+
+from .injections import BAD, Inject, Trial
+from .pickles import FEW, Act, a_lock, raises
 
 __all__ = [
     "display",

@@ -49,7 +49,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A fault that has nothing to do with the executor, or with one of them only: its tests by id or, whole, by name."""
+    """A fault that is the same everywhere, or of one executor only; ``tests`` are named without parameters."""
 
     what: str
     gets: str
@@ -110,7 +110,7 @@ ENDINGS = (
     Ending(
         "a notebook's *interrupt*",
         "as Ctrl-C",
-        {name: (_NOTEBOOK,) for name in ALL},
+        dict.fromkeys(ALL, (_NOTEBOOK,)),
     ),
     Ending(
         "`job.cancel()`",
@@ -147,7 +147,7 @@ ENDINGS = (
     ),
     Ending(
         "every call is stuck past its timeout",
-        "past 2 × concurrency of them `BatchError`, with the batch",
+        "past 2 x concurrency of them `BatchError`, with the batch",
         _here("test_too_many_stuck_attempts_stop_the_run_with_an_error", ("thread", "asyncio", "threadpool")),
         {
             **_why("a timeout is not enforced", "serial"),

@@ -16,7 +16,7 @@ __all__ = ["PAGE", "render"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 
-HEAD = f"""\
+HEAD = """\
 # What happens when
 
 Every fault below is injected for real, on every executor, by a test that fails if the fault did not strike: processes
@@ -35,22 +35,22 @@ _COLUMNS = "\n".join(f"- `{executor.name}`: {executor.what}" for executor in EXE
 MATRIX_HEAD = f"""\
 ## The fault matrix
 
-In each test {ITEMS} items are run and one of them meets the fault, where nothing else is said. The cells say what becomes
-of *that item*; its neighbours succeed, in order, at the first attempt, and no worker process is left over.
+In each test {ITEMS} items are run and one of them meets the fault, where nothing else is said. The cells say what
+becomes of *that item*; its neighbours succeed, in order, at the first attempt, and no worker process is left over.
 
-- `error`: the item is a `Failure` with that [code](howto/errors.md), after one attempt. `crashed` × 3: after three.
+- `error`: the item is a `Failure` with that [code](howto/errors.md), after one attempt. `crashed` 3x: after three.
 - `error`, all: the fault is in something that all items share, so all of them get it.
-- ok: it succeeds. ok × 2: at the second attempt.
+- ok: it succeeds. ok 2x: at the second attempt.
 - *ends*: your program ends, as it would without fetchline. Only processes protect you from that.
 - A name such as `InputFailed`: the run raises that, with the batch so far.
-- –: it cannot happen there; why is said below the table.
+- A dash: it cannot happen there; why is said below the table.
 
 The columns:
 
 {_COLUMNS}
 
-The test of a cell is `test_fault[fault-executor]` in `tests/faults/test_faults.py`, by the names in the first column and
-in the head, such as `test_fault[os-exit-process]`.
+The test of a cell is `test_fault[fault-executor]` in `tests/faults/test_faults.py`, by the names in the first column
+and in the head, such as `test_fault[os-exit-process]`.
 """
 
 _NAMES = [f"`{executor.name}`" for executor in EXECUTORS]
@@ -58,7 +58,7 @@ _NAMES = [f"`{executor.name}`" for executor in EXECUTORS]
 RUN_HEAD = """\
 ## Faults of the whole run
 
-yes: the user gets what the second column says. –: it cannot happen there.
+yes: you get what the second column says. A dash: it cannot happen there.
 """
 
 ANYWHERE_HEAD = """\
@@ -68,8 +68,8 @@ ANYWHERE_HEAD = """\
 FUTURES_HEAD = """\
 ## As a plain executor
 
-`fl.get_executor("process")` is a `concurrent.futures.Executor`. A fault is one future's; the calls before and after it
-have their results.
+`fl.get_executor("process")` is a `concurrent.futures.Executor`. A fault is one future's; the calls before and after
+it have their results.
 """
 
 
@@ -130,7 +130,7 @@ def _ending(ending: Ending) -> list[str]:
     return [
         ending.what,
         ending.gets,
-        *("yes" if executor.name in ending.tests else "–" for executor in EXECUTORS),
+        *("yes" if executor.name in ending.tests else "-" for executor in EXECUTORS),
     ]
 
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from .injections import BAD, ITEMS, TIMEOUT_S, Inject, Trial
 from lanes import Log
 
 import fetchline as fl
+
+from .injections import BAD, ITEMS, TIMEOUT_S, Inject, Trial
 
 __all__ = ["error", "function", "item", "memo", "params", "unspeakable", "value"]
 

@@ -50,6 +50,6 @@ PROMISES = (
         "A session is opened where it is used, once for its scope, and closed exactly once.",
         ("yes", "yes", "yes", "yes", "closed at the next run or with the pool's process"),
     ),
-    Promise("plain_calls", "A direct call is a plain call: no executor takes part.", ("–",) * 5),
+    Promise("plain_calls", "A direct call is a plain call: no executor takes part.", ("-",) * 5),
     Promise("hooks_cannot_hurt", "An observer that raises hurts nobody."),
 )

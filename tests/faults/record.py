@@ -54,7 +54,7 @@ class Gets:
     def __str__(self) -> str:
         said = f"`{self.code}`" if self.code else "ok"
         if self.attempts is not None and self.attempts > 1:
-            said += f" × {self.attempts}"
+            said += f" {self.attempts}x"
         return said + {"fine": "", "same": ", all"}[self.others]
 
 
@@ -87,7 +87,7 @@ class Never:
     why: str
 
     def __str__(self) -> str:
-        return "–"
+        return "-"
 
 
 Cell: TypeAlias = Gets | Ends | Raises | Never
@@ -113,7 +113,7 @@ def crashed(how: str, others: Others = "fine") -> Gets:
 
 
 def lost(others: Others = "fine") -> Gets:
-    """A process of somebody else's pool died under it, three times; the pool was made by the run, and is made again."""
+    """A process of somebody else's pool died under it, three times; the run made the pool, and makes another."""
     return failure("crashed", "WorkerCrashed", "BrokenProcessPool", attempts=3, others=others)
 
 

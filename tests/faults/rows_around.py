@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import around, pickles
+from . import around
 from .injections import TIMEOUT_S
-from .pickles import FEW, dawdles, dies, exits, raises
-from .record import LOST, OK, Ends, Fault, Gets, Raises, cells, crashed, everywhere, failure, lost
+from .pickles import dawdles, dies, exits, raises
+from .record import OK, Ends, Fault, Gets, Raises, cells, crashed, everywhere, failure, lost
 
 __all__ = ["INPUT", "SESSIONS", "WATCHING"]
 

@@ -136,8 +136,8 @@ LATE = (
         "it hangs: a plain function sleeps, a coroutine waits for ever",
         injections.hangs,
         everywhere(_stuck()) | {"serial": _COMES_BACK, "processpool": _stuck(patient=True)},
-        "`serial`: a timeout is not enforced, and the run goes on when the call has come back. `processpool`: its place "
-        "stays taken until then, and here it has one only.",
+        "`serial`: a timeout is not enforced, and the run goes on when the call has come back. `processpool`: its "
+        "place stays taken until then, and here it has one only.",
     ),
     Fault(
         "spins",

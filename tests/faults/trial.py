@@ -1,4 +1,4 @@
-"""Put a fault into a run and see what comes of it; also as a program: ``python -m faults.trial FAULT EXECUTOR LOG``."""
+"""Put a fault into a run and see what comes of it; ``main`` does it as a program of its own."""
 
 from __future__ import annotations
 
