@@ -31,6 +31,7 @@ from fetchline.registry import Registry, default
 from fetchline.results import Result
 from fetchline.sizes import parse_size
 from fetchline.verdict import Judge
+from fetchline.waiting import waits
 from fetchline.worker.attempt import Program
 from fetchline.worker.sessions import SessionUse
 
@@ -213,7 +214,7 @@ class Run:
             retry=policies.retry.limit,
             timeout=None if crew.times_itself else policies.timeout,
             fail_fast=self.config.on_error == "raise",
-            rates=policies.pace.windows if policies.pace else (),
+            rates=policies.pace.windows if policies.pace and waits() else (),
             hold=parse_size(window) if isinstance(window, str) and self.emits else NEVER,
         )
 

@@ -23,6 +23,7 @@ from fetchline.fetchers import Fetcher
 from fetchline.interfaces import Worker
 from fetchline.items import Args
 from fetchline.verdict import Judge
+from fetchline.waiting import waits
 from fetchline.worker.attempt import Program, open_async, open_sync
 from fetchline.worker.context import Cell, current
 from fetchline.worker.sessions import LoopSessions
@@ -324,7 +325,7 @@ _metronomes_lock = threading.Lock()
 
 def _pause(fetcher: Fetcher[Any, Any, Any]) -> float:
     pace = fetcher.policies.pace
-    if pace is None:
+    if pace is None or not waits():
         return 0.0
     with _metronomes_lock:
         metronome = _metronomes.get(fetcher)

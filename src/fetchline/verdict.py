@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -18,11 +18,14 @@ from fetchline.errors import (
 )
 from fetchline.interfaces import SessionSpec, Verdict
 from fetchline.retry import Try
+from fetchline.waiting import waits
 
 __all__ = ["RETRY_AFTER_CAP", "Judge", "retry_after"]
 
 RETRY_AFTER_CAP = 300.0
 """Seconds a server may ask for at the most."""
+
+_PATIENCE_S = 300.0  # the schedule's
 
 _RETRIABLE_4XX = frozenset({408, 425, 429})  # RFC 9110 timeout, RFC 8470 too early, RFC 6585 too many
 
@@ -38,6 +41,7 @@ class Judge:
     policy: Try
     session: SessionSpec | None = None
     idempotent: bool = True
+    waits: bool = field(default_factory=waits)  # as it was where the judge was made: it travels to workers
 
     def __call__(self, error: BaseException, *, failed: int, attempt: int, elapsed: float) -> Verdict:
         """Say what ``error`` means.
@@ -48,6 +52,10 @@ class Judge:
             attempt: the attempt's number, charged or not.
             elapsed: seconds since the item's first attempt.
         """
+        verdict = self._judge(error, failed, attempt, elapsed)
+        return verdict if self.waits else _at_once(verdict, 1 + attempt - failed)
+
+    def _judge(self, error: BaseException, failed: int, attempt: int, elapsed: float) -> Verdict:
         match error:
             case NoData():
                 return Verdict("no_data")
@@ -135,6 +143,13 @@ def retry_after(headers: Any) -> float | None:
     if pause != pause:
         return None
     return min(max(pause, 0.0), RETRY_AFTER_CAP)
+
+
+def _at_once(verdict: Verdict, held: int) -> Verdict:
+    """Leave the wait out, the ``held``-th of its item; what patience would not have waited for is given up."""
+    if verdict.kind in ("throttled", "not_ready") and held * verdict.delay > _PATIENCE_S:
+        return replace(verdict, kind="permanent", delay=0.0)
+    return replace(verdict, delay=0.0)
 
 
 def _http_date(text: str) -> datetime | None:
