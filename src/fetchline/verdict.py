@@ -147,7 +147,9 @@ def retry_after(headers: Any) -> float | None:
 
 def _at_once(verdict: Verdict, held: int) -> Verdict:
     """Leave the wait out, the ``held``-th of its item; what patience would not have waited for is given up."""
-    if verdict.kind in ("throttled", "not_ready") and held * verdict.delay > _PATIENCE_S:
+    delay = verdict.delay
+    before = (held - 1) * delay * 1.001  # no wait is shorter than asked for
+    if verdict.kind in ("throttled", "not_ready") and before + delay > _PATIENCE_S:
         return replace(verdict, kind="permanent", delay=0.0)
     return replace(verdict, delay=0.0)
 

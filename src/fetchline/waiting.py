@@ -35,7 +35,7 @@ class _NoWaiting:
             _depth -= 1
 
     def __call__(self, function: F) -> F:
-        # A ContextDecorator would leave the block before a coroutine begins, and a fixture's generator before it yields.
+        # A ContextDecorator would leave the block before a coroutine or a fixture's generator has begun.
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

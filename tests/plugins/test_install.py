@@ -51,6 +51,24 @@ TYPED = """
 """
 
 
+TESTED = """
+    import fetchline as fl
+    from fetchline.testing import ProgressSuite
+
+    @fl.fetcher(retry=fl.Try(retry=2, sleep=600))
+    def once(n):
+        if fl.attempt().number == 1:
+            raise ConnectionError
+        return n
+
+    def test_no_waiting(fetchline_no_waiting):
+        assert once(1) == 1
+
+    class TestRich(ProgressSuite):
+        progress = "rich"
+"""
+
+
 # One test: a fresh environment takes a while, and parallel workers would make one each.
 @pytest.mark.timeout(300)
 def test_installed_plugins_are_listed_unimported_and_work_by_name(tmp_path: Path) -> None:
@@ -61,6 +79,10 @@ def test_installed_plugins_are_listed_unimported_and_work_by_name(tmp_path: Path
     ]
     for code in (USED, BUILT_IN, TYPED):
         execute(python, code)
+    (tmp_path / "test_it.py").write_text(textwrap.dedent(TESTED))
+    said = run(python, "-W", "error", "-m", "pytest", "-q", "-c", os.devnull, tmp_path / "test_it.py")
+    assert " passed in " in said
+    assert "warning" not in said
 
 
 def install(folder: Path) -> Path:
@@ -76,7 +98,7 @@ def install(folder: Path) -> Path:
     run(sys.executable, "-m", "venv", folder / "venv")
     python = folder / "venv" / "bin" / "python"
     # All at once, so that the plugins' need of fetchline is met by this copy.
-    run(python, "-m", "pip", "install", "-q", core, *(folder / name for name in PLUGINS))
+    run(python, "-m", "pip", "install", "-q", "pytest", core, *(folder / name for name in PLUGINS))
     return python
 
 

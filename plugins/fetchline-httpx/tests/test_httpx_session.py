@@ -7,17 +7,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
 from typing import Any, ClassVar
 
 import httpx
 import pytest
-from fetchline_httpx import HTTPFailure, async_client, client, judge, portable
+from fetchline_httpx import HTTPFailure, async_client, client, fetchline_register_sessions, judge, portable
 
 from fetchline.catalog import Catalog
 from fetchline.errors import FetchlineError
 from fetchline.interfaces import SessionSpec, Verdict
+from fetchline.testing import SessionSuite
 
 PERMANENT = Verdict("permanent", "permanent")
 UNAVAILABLE = Verdict("retry", "unavailable")
@@ -110,6 +113,37 @@ def error_of(call: Callable[[], Any]) -> Exception:
     with pytest.raises(Exception) as caught:
         call()
     return caught.value
+
+
+REQUEST = httpx.Request("GET", "http://127.0.0.1/quote")
+
+
+def status_error(status: int) -> httpx.HTTPStatusError:
+    return httpx.HTTPStatusError(
+        "no", request=REQUEST, response=httpx.Response(status, text="no", request=REQUEST)
+    )
+
+
+class TestConformance(SessionSuite):
+    errors = (
+        *(status_error(status) for status in (400, 404, 409, 429, 500, 503)),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.DecodingError("no gzip"),
+        httpx.TooManyRedirects("round and round"),
+        httpx.InvalidURL("nonsense"),
+    )
+
+    @pytest.fixture
+    def session(self, port: int) -> SessionSpec:
+        (spec,) = fetchline_register_sessions()
+        options = {"base_url": f"http://127.0.0.1:{port}", "trust_env": False}
+        return replace(
+            spec, factory=partial(client, **options), async_factory=partial(async_client, **options)
+        )
+
+    def check(self, session: Any) -> Any:
+        return session.get("/status/200")
 
 
 # -- the session -------------------------------------------------------------------------------------------

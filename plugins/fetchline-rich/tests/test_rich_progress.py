@@ -7,11 +7,12 @@ import threading
 from importlib.metadata import EntryPoint
 
 import pytest
-from fetchline_rich import RichProgress
+from fetchline_rich import RichProgress, fetchline_register_progress
 from rich.console import Console
 
 from fetchline.catalog import Catalog
 from fetchline.interfaces import Progress, ProgressBackend
+from fetchline.testing import ProgressSuite
 
 
 @pytest.fixture
@@ -22,6 +23,22 @@ def console() -> Console:
 def drawn(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+class TestConformance(ProgressSuite):
+    (progress,) = fetchline_register_progress()
+
+
+class TestConformanceOnATerminal(ProgressSuite):
+    console: Console
+
+    @pytest.fixture
+    def progress(self, console: Console) -> RichProgress:
+        type(self).console = console
+        return RichProgress(console=console)
+
+    def shown(self) -> str:
+        return drawn(self.console)
 
 
 def test_the_catalog_finds_it_by_name() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fetchline.testing.evidence import Log
 
-__all__ = ["LoadsNowhere", "arguments", "fail", "hold", "note", "pid"]
+__all__ = ["LoadsNowhere", "arguments", "fail", "hold", "note", "pid", "stay"]
 
 
 def arguments(*args: Any, **kwargs: Any) -> Any:
@@ -25,6 +25,13 @@ def hold(log: Log, n: int = 0) -> int:
     log.note("in", n)
     log.wait_for("go")
     log.note("out", n)
+    return n
+
+
+def stay(log: Log, n: int) -> int:
+    """Note ``"in", n``, wait for ``"go", n``."""
+    log.note("in", n)
+    log.wait_for("go", n)
     return n
 
 

@@ -74,9 +74,13 @@ def _coroutine(body: Callable[..., Any]) -> Callable[..., Any]:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
 
-        def finish(settle: Callable[[Any], None], value: Any) -> None:
+        def settle(put: Callable[[Any], None], value: Any) -> None:
+            if not answer.done():
+                put(value)
+
+        def finish(put: Callable[[Any], None], value: Any) -> None:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(lambda: answer.done() or settle(value))
+                loop.call_soon_threadsafe(settle, put, value)
 
         def work() -> None:
             try:

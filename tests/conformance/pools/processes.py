@@ -12,7 +12,5 @@ spawning = partial(ProcessPoolExecutor, mp_context=get_context("spawn"))
 @fl.hookimpl
 def fetchline_register_executors():
     return [
-        fl.ExecutorSpec(
-            name="pools.processes", factory=spawning, needs_pickling=True, isolates_crashes=True
-        )
+        fl.ExecutorSpec(name="pools.processes", factory=spawning, needs_pickling=True, isolates_crashes=True)
     ]

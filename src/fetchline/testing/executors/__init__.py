@@ -8,10 +8,6 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(f"{__name__}.{part}" for part in ("crossing", "endings", "futures", "runs", "sessions"))
-)
-
 from fetchline.testing.evidence import Log
 from fetchline.testing.executors.bench import PLAIN, Bench, bench_of
 from fetchline.testing.executors.crossing import Crossing
@@ -45,6 +41,7 @@ class ExecutorSuite(Runs, Crossing, Endings, Sessions, Futures):
             ``crashed``, and nothing hangs; a run that is given its name has a new pool.
         cancels_futures: ``shutdown`` takes ``cancel_futures=``.
         timeout_s: seconds that a call may take which does nothing; a cluster may want more.
+        patience_s: seconds that a test waits for what must come, such as the close of a session.
 
     Fixtures:
         lane: a ``Lane`` on the warm pool; for further tests of your own.
@@ -56,18 +53,11 @@ class ExecutorSuite(Runs, Crossing, Endings, Sessions, Futures):
     ...     executor = "thread"
     """
 
-    executor: Any = None
-    workers: int = 2
-    background: bool = True
-    replaces_workers: bool = True
-    cancels_futures: bool = True
-    timeout_s: float = 0.8
-
     @pytest.fixture(scope="class")
     @classmethod
     def bench(cls, request: pytest.FixtureRequest) -> Iterator[Bench]:
         with bench_of(given(request, "executor", PLAIN), cls.workers) as bench:
-            bench.missing.update(cls._unpromised())
+            bench.missing.update(cls.unpromised())
             yield bench
 
     @pytest.fixture(autouse=True)
@@ -92,16 +82,3 @@ class ExecutorSuite(Runs, Crossing, Endings, Sessions, Futures):
         log = Log(tmp_path / "log")
         yield log
         log.note("go")
-
-    @classmethod
-    def _unpromised(cls) -> dict[str, str]:
-        missing = {}
-        if cls.workers == 1:
-            missing["several"] = "it makes one attempt at a time: workers = 1"
-        if not cls.background:
-            missing["background"] = "it makes calls inside submit: background = False"
-        if not cls.replaces_workers:
-            missing["replaces_workers"] = "it is broken once a worker has died: replaces_workers = False"
-        if not cls.cancels_futures:
-            missing["cancels_futures"] = "its shutdown takes no cancel_futures: cancels_futures = False"
-        return missing

@@ -13,12 +13,38 @@ from fetchline.executors import choose
 from fetchline.interfaces import Executor, ExecutorSpec, Use
 from fetchline.testing.lane import Lane
 
-__all__ = ["FLAGS", "PLAIN", "Bench", "bench_of"]
+__all__ = ["FLAGS", "PLAIN", "Bench", "Settings", "bench_of"]
 
 PLAIN = (str, Use, ExecutorSpec)
 """What may stand as an attribute of a suite; anything else comes from a fixture."""
 
 FLAGS = ("needs_pickling", "runs_coroutines", "isolates_crashes", "can_kill", "remote")
+
+
+class Settings:
+    """What an author may set; see ``ExecutorSuite``."""
+
+    executor: Any = None
+    workers: int = 2
+    background: bool = True
+    replaces_workers: bool = True
+    cancels_futures: bool = True
+    timeout_s: float = 0.8
+    patience_s: float = 5.0
+
+    @classmethod
+    def unpromised(cls) -> dict[str, str]:
+        """What is not promised, with the reason to skip its tests."""
+        missing = {}
+        if cls.workers == 1:
+            missing["several"] = "it makes one attempt at a time: workers = 1"
+        if not cls.background:
+            missing["background"] = "it makes calls inside submit: background = False"
+        if not cls.replaces_workers:
+            missing["replaces_workers"] = "it is broken once a worker has died: replaces_workers = False"
+        if not cls.cancels_futures:
+            missing["cancels_futures"] = "its shutdown takes no cancel_futures: cancels_futures = False"
+        return missing
 
 
 @dataclass

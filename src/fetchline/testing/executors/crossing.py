@@ -8,7 +8,6 @@ import threading
 from contextvars import ContextVar
 from typing import Any
 
-import fetchline as fl
 from fetchline.testing.calls import LoadsNowhere
 from fetchline.testing.executors.bench import Bench
 from fetchline.testing.lane import Lane
@@ -111,9 +110,9 @@ class Crossing:
     def test_near_workers_are_in_this_process_and_nothing_is_copied(self, lane: Lane) -> None:
         """Red: it should claim needs_pickling."""
         lock = threading.Lock()
-        batch = lane.run(lambda item: (os.getpid(), item), [lock], key=short)
-        assert batch[0].is_success, batch[0].message
-        pid, item = batch[0].value
+        result = lane.run(lambda item: (os.getpid(), item), [lock], key=short)[0]
+        assert result.is_success, f"{lane.name!r} does not claim needs_pickling, but: {result.message}"
+        pid, item = result.value
         assert pid == os.getpid()
         assert item is lock
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 import fetchline as fl
 from fetchline.testing.evidence import Log, gone, until
-from fetchline.testing.executors.bench import Bench
+from fetchline.testing.executors.bench import Bench, Settings
 from fetchline.testing.lane import Lane
 from fetchline.testing.suites import if_promised
 
@@ -35,7 +37,9 @@ def deadly(die: Callable[[], None], item: int, times: int, log: Log) -> Callable
         log.note("call", n)
         if n == item and log.count("call", n) <= times:
             if os.getpid() == caller:
-                raise RuntimeError("isolates_crashes is claimed, but this call runs in the caller's own process")
+                raise RuntimeError(
+                    "isolates_crashes is claimed, but this call runs in the caller's own process"
+                )
             die()
         return n
 
@@ -51,18 +55,15 @@ def releasing(log: Log) -> Iterator[None]:
         log.note("go")
 
 
-class Endings:
+class Endings(Settings):
     """Guarantees 7 to 9, as far as they are promised."""
 
     # -- crashes --------------------------------------------------------------------------------------------
 
     @if_promised("isolates_crashes", "restarts")
-    @pytest.mark.parametrize("die", [_exit, _kill])
-    def test_a_crash_is_a_failure_and_nothing_hangs(
-        self, fresh: Lane, log: Log, die: Callable[[], None]
-    ) -> None:
+    def test_a_crash_is_a_failure_and_nothing_hangs(self, fresh: Lane, log: Log) -> None:
         """What a pool that is broken for good promises too; the next run has a new one."""
-        batch = fresh.run(deadly(die, 2, 9, log), range(6))
+        batch = fresh.run(deadly(_kill, 2, 9, log), range(6))
         assert len(batch) == 6
         assert batch[2].error_code == "crashed", batch[2]
         assert batch[2].attempts == 3
@@ -91,68 +92,57 @@ class Endings:
     def test_a_crash_cannot_reach_the_caller(self, lane: Lane) -> None:
         """Red: it should not claim isolates_crashes."""
         pids = lane.run(lambda n: os.getpid(), range(4)).values
-        assert os.getpid() not in pids, "isolates_crashes is claimed, but calls run in the caller's own process"
+        assert os.getpid() not in pids, (
+            "isolates_crashes is claimed, but calls run in the caller's own process"
+        )
 
     # -- timeouts -------------------------------------------------------------------------------------------
 
     @if_promised("background", "several")
-    def test_timeout_is_one_item_and_the_others_go_on(
-        self, lane: Lane, log: Log, request: pytest.FixtureRequest
-    ) -> None:
+    def test_timeout_is_one_item_and_the_others_go_on(self, lane: Lane, log: Log) -> None:
         def sticks(n: int) -> int:
             if n == 1:
                 log.wait_for("go")
             return n
 
         with releasing(log):
-            batch = lane.run(lane.fetcher(sticks, timeout=request.cls.timeout_s), range(6))
+            batch = lane.run(lane.fetcher(sticks, timeout=self.timeout_s), range(6))
         assert [(failure.index, failure.error_code) for failure in batch.failures] == [(1, "timeout")]
         assert isinstance(batch[1].error, fl.AttemptTimeout)
         assert batch.complete
 
     @if_promised("background", "several")
-    def test_timeout_is_one_item_that_may_succeed_the_next_time(
-        self, lane: Lane, log: Log, request: pytest.FixtureRequest
-    ) -> None:
+    def test_timeout_is_one_item_that_may_succeed_the_next_time(self, lane: Lane, log: Log) -> None:
         def sticks_once(n: int) -> int:
             log.note("call", n)
             if n == 1 and log.count("call", n) == 1:
                 log.wait_for("go")
             return n
 
-        fetcher = lane.fetcher(
-            sticks_once, timeout=request.cls.timeout_s, retry=fl.Try(retry=2, sleep=0)
-        )
+        fetcher = lane.fetcher(sticks_once, timeout=self.timeout_s, retry=fl.Try(retry=2, sleep=0))
         with releasing(log):
             batch = lane.run(fetcher, range(5))
         assert batch.values == list(range(5)), batch.failures
         assert [result.attempts for result in batch] == [1, 2, 1, 1, 1]
 
     @if_promised("can_kill")
-    def test_a_call_that_timed_out_is_ended(
-        self, lane: Lane, bench: Bench, log: Log, request: pytest.FixtureRequest
-    ) -> None:
+    def test_a_call_that_timed_out_is_ended(self, lane: Lane, bench: Bench, log: Log) -> None:
         """Red: it should not claim can_kill."""
-        timeout = request.cls.timeout_s
-        if lane.is_async:
-            import asyncio
 
-            async def sticks_async(n: int) -> None:
-                log.note("at", os.getpid())
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    log.note("ended")
-
-            fetcher = fl.Fetcher.of(sticks_async, timeout=timeout)
-        else:
-
-            def sticks(n: int) -> None:
-                log.note("at", os.getpid())
-                log.wait_for("go")
+        async def sticks_async(n: int) -> None:
+            log.note("at", os.getpid())
+            try:
+                await asyncio.Event().wait()
+            finally:
                 log.note("ended")
 
-            fetcher = fl.Fetcher.of(sticks, timeout=timeout)
+        def sticks(n: int) -> None:
+            log.note("at", os.getpid())
+            log.wait_for("go")
+            log.note("ended")
+
+        body: Callable[[int], Any] = sticks_async if lane.is_async else sticks
+        fetcher = fl.Fetcher.of(body, timeout=self.timeout_s)
         with releasing(log):
             assert lane.run(fetcher, [0])[0].error_code == "timeout"
             log.wait_for("at")
@@ -160,7 +150,7 @@ class Endings:
             until(
                 lambda: log.count("ended") or (pid != os.getpid() and gone(pid)),
                 f"the call to be ended, as {bench.spec.name!r} claims by can_kill",
-                patience=5,
+                patience=self.patience_s,
             )
 
     # -- stops ----------------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ import concurrent.futures
 import os
 import threading
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from typing import Any
 
 import pytest
 
 from fetchline.testing import calls
 from fetchline.testing.evidence import Log, gone, until
-from fetchline.testing.executors.bench import Bench
+from fetchline.testing.executors.bench import Bench, Settings
 from fetchline.testing.suites import if_promised
 
 __all__ = ["Futures"]
@@ -21,7 +22,7 @@ __all__ = ["Futures"]
 WAIT_S = 20
 
 
-class Futures:
+class Futures(Settings):
     """What fetchline, and everybody else, takes from a plain executor."""
 
     # -- submit ---------------------------------------------------------------------------------------------
@@ -76,11 +77,21 @@ class Futures:
         log.note("go")
         assert future.result(timeout=WAIT_S) == 0
 
+    @if_promised("background")
     def test_no_more_calls_run_at_once_than_there_are_workers(self, bench: Bench, log: Log) -> None:
-        log.note("go")
-        futures = [bench.pool.submit(calls.hold, log, n) for n in range(20)]
-        assert [future.result(WAIT_S) for future in futures] == list(range(20))
-        assert 1 <= log.most_at_once() <= bench.workers
+        calls_in_all = 4 * bench.workers
+        futures = [bench.pool.submit(calls.stay, log, n) for n in range(calls_in_all)]
+        try:
+            for released in range(calls_in_all):
+                # One is let go, and one takes its place.
+                log.wait_for("in", times=min(released + bench.workers, calls_in_all))
+                began = [n for what, n in log.lines() if what == "in"]
+                assert len(began) <= released + bench.workers
+                log.note("go", began[released])
+        finally:
+            for n in range(calls_in_all):
+                log.note("go", n)
+        assert [future.result(WAIT_S) for future in futures] == list(range(calls_in_all))
 
     # -- map ------------------------------------------------------------------------------------------------
 
@@ -129,7 +140,7 @@ class Futures:
             futures = [pool.submit(calls.pid, n) for n in range(6)]
         assert all(future.done() for future in futures)
         for pid in {future.result() for future in futures} - {os.getpid()}:
-            until(lambda pid=pid: gone(pid), f"worker process {pid} to be gone")
+            until(partial(gone, pid), f"worker process {pid} to be gone")
         until(lambda: set(threading.enumerate()) <= before, "its threads to end")
 
     @if_promised("restarts", "background", "cancels_futures")

@@ -10,6 +10,7 @@ import pytest
 
 import fetchline as fl
 from fetchline.testing.evidence import Log, LoggedSession, until
+from fetchline.testing.executors.bench import Settings
 from fetchline.testing.lane import Lane
 from fetchline.testing.suites import if_promised
 
@@ -39,7 +40,7 @@ def closed_as_often_as_opened(log: Log) -> bool:
     return log.count("open") == log.count("close") > 0
 
 
-class Sessions:
+class Sessions(Settings):
     """``session_contract``. A worker's session is closed at its end: these tests end the executor."""
 
     @if_promised("restarts")
@@ -48,7 +49,7 @@ class Sessions:
     ) -> None:
         batch = fresh.run(fresh.fetcher(using(log), session=spec(log)), range(20))
         assert batch.values == list(range(20)), batch.failures
-        until(lambda: closed_as_often_as_opened(log), "every session to be closed", patience=5)
+        until(lambda: closed_as_often_as_opened(log), "every session to be closed", patience=self.patience_s)
         opened = [line[1:] for line in log.lines() if line[0] == "open"]
         assert 1 <= len(opened) <= fresh.width
         assert {pid for _, pid, *_ in log.lines()} == {pid for pid, _ in opened}
@@ -70,7 +71,7 @@ class Sessions:
     def test_session_contract_of_a_process_is_one_for_all_its_workers(self, fresh: Lane, log: Log) -> None:
         fetcher = fresh.fetcher(using(log), session=spec(log, "process"))
         assert fresh.run(fetcher, range(20)).n_succeeded == 20
-        until(lambda: closed_as_often_as_opened(log), "every session to be closed", patience=5)
+        until(lambda: closed_as_often_as_opened(log), "every session to be closed", patience=self.patience_s)
         processes = [line[1] for line in log.lines() if line[0] == "open"]
         assert len(processes) == len(set(processes))
 
@@ -101,7 +102,7 @@ class Sessions:
         assert batch[3].attempts == 2
         before, after = [line[2] for line in log.lines() if line[:2] == ["use", 3]]
         assert after != before
-        until(lambda: closed_as_often_as_opened(log), "every session to be closed", patience=5)
+        until(lambda: closed_as_often_as_opened(log), "every session to be closed", patience=self.patience_s)
 
     def test_session_contract_that_cannot_be_opened_is_the_items_failure(self, lane: Lane, log: Log) -> None:
         def refuses() -> Any:
@@ -121,4 +122,4 @@ class Sessions:
 
         with pytest.raises(fl.BatchFailed):
             fresh.run(fresh.fetcher(fails, session=spec(log)), range(20), on_error="raise")
-        until(lambda: closed_as_often_as_opened(log), "every session to be closed", patience=5)
+        until(lambda: closed_as_often_as_opened(log), "every session to be closed", patience=self.patience_s)
