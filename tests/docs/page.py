@@ -10,8 +10,8 @@ What a page promises is held by its fenced blocks:
 - ``toml`` that begins with ``# pyproject.toml`` installs a distribution with the entry points it declares;
   one that begins with ``# fetchline.toml`` is a file.
 - ``<!-- needs: name -->`` on the line before a block: it is left out where that module is not installed.
-- ``console`` blocks are run where a line begins with ``$ fetchline``; what follows it is compared as ``text`` is, and
-  a command that shows nothing must succeed.
+- ``console`` blocks are run where a line begins with ``$ fetchline`` or ``$ pytest``; what follows it is compared as
+  ``text`` is, and a command that shows nothing must succeed.
 
 The page runs as ``__main__`` and in the working directory; end with exit code 1 where it breaks a promise.
 """
@@ -42,6 +42,10 @@ ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w/]+\.py)\n")
 _NEEDS = re.compile(r"<!-- needs: (\w+) -->\s*\Z")
+PROGRAMS = {
+    "fetchline": ("-c", "from fetchline.cli import main; main()"),
+    "pytest": ("-W", "error", "-m", "pytest", "-c", os.devnull, "--rootdir=."),
+}
 _DURATION = re.compile(r"\b\d+(\.\d+)? s\b")
 
 
@@ -83,7 +87,7 @@ class Page:
         self.main = types.ModuleType("__main__")
         sys.modules["__main__"] = self.main
         sys.path.insert(0, str(Path.cwd()))
-        for project in sorted(ROOT.glob("plugins/*/pyproject.toml")):
+        for project in (ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))):
             sys.path.append(str(project.parent / "src"))
             install(project.read_text(encoding="utf-8"))
 
@@ -122,11 +126,11 @@ class Page:
 
     def console(self, block: Block) -> None:
         for command, expected in commands(block.text):
-            words = shlex.split(command)
-            if words[0] != "fetchline":
+            program, *words = shlex.split(command)
+            if program not in PROGRAMS:
                 continue
             done = subprocess.run(
-                [sys.executable, "-c", "from fetchline.cli import main; main()", *words[1:]],
+                [sys.executable, *PROGRAMS[program], *words],
                 capture_output=True,
                 text=True,
                 timeout=60,
@@ -136,7 +140,8 @@ class Page:
                 self.compare(block, expected, done.stdout + done.stderr)
             elif done.returncode:
                 self.broken += 1
-                print(f"{self.path}:{block.line}: {command} failed: {done.stderr}", file=sys.stderr)
+                said = done.stdout + done.stderr
+                print(f"{self.path}:{block.line}: {command} failed: {said}", file=sys.stderr)
 
     def compare(self, block: Block, expected: str, got: str) -> None:
         got = got.replace(str(Path.cwd()), "/home/me")

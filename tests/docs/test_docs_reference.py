@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import fetchline
+import fetchline.testing
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.findall(
@@ -15,6 +16,13 @@ NAMED = re.findall(
 
 def test_every_public_name_stands_in_the_reference_once() -> None:
     assert sorted(NAMED) == sorted(fetchline.__all__)
+
+
+def test_every_name_for_tests_stands_in_the_reference_once() -> None:
+    named = re.findall(
+        r":: fetchline\.testing\.(\w+)(?:\(.*\))?$", (ROOT / "docs/reference.md").read_text(), re.MULTILINE
+    )
+    assert sorted(named) == sorted(fetchline.testing.__all__)
 
 
 def test_every_page_stands_in_the_table_of_contents() -> None:

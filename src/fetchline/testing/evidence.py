@@ -123,7 +123,7 @@ class LoggedSession:
     """A session that notes ``open`` and ``close`` with process and thread, and refuses to be pickled.
 
     Attributes:
-        number: how many had been opened when this one was, itself counted.
+        number: its place among all that were opened, from 1; no two have the same.
 
     >>> import tempfile
     >>> import fetchline as fl
@@ -144,8 +144,11 @@ class LoggedSession:
         self.number = 0
 
     def __enter__(self) -> LoggedSession:
-        self.log.note("open", *self.place())
-        self.number = self.log.count("open")
+        here = ["open", *self.place()]
+        self.log.note(*here)
+        # Its own line is the last of this place: others may have been opened since.
+        opened = [line for line in self.log.lines() if line[0] == "open"]
+        self.number = len(opened) - opened[::-1].index(here)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -22,7 +22,7 @@ ODD = {
     "more than there was": Progress(total=3, done=5),
     "a total that shrank": Progress(total=1, done=0),
     "all failed": Progress(total=3, done=3, failed=3),
-    "many": Progress(total=10**12, done=10**11, failed=10**10, rate=1e9, eta_s=1e9),
+    "many": Progress(total=10**12, done=20_000, failed=10_000, rate=1e9, eta_s=1e9),
     "hardly any": Progress(total=3, done=1, rate=1e-9, eta_s=2e9),
     "unknown": Progress(total=None, done=2, running=3, retrying=4, waiting=5),
 }
