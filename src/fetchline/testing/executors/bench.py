@@ -122,7 +122,7 @@ def bench_of(value: Any, workers: int) -> Iterator[Bench]:
 
 def _spec_of(executor: Any) -> ExecutorSpec:
     """What a run takes an executor object for."""
-    return choose(executor, asynchronous=True, workers=None, concurrency=None, on_loop=False).spec
+    return choose(executor, asynchronous=True).spec
 
 
 class _Provider:
