@@ -17,7 +17,8 @@ from fetchline.binding import bind_check
 from fetchline.catalog import catalog
 from fetchline.collector import Collector
 from fetchline.config import BatchConfig, resolve
-from fetchline.core.schedule import NEVER, Limits, Schedule
+from fetchline.core.limits import NEVER, Limits
+from fetchline.core.schedule import Schedule
 from fetchline.drive.feed import Intake, KeyCheck
 from fetchline.drive.gates import LoopGate
 from fetchline.drive.host import Host, Interrupted, LoopHost

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fetchline.catalog import catalog
 from fetchline.interfaces import Executor, ExecutorSpec, SessionSpec, Use
@@ -34,11 +35,11 @@ def get_executor(name: str | Use, *, max_workers: int | None = None, **options: 
         max_workers = _default_workers(spec)
     check_count("max_workers", max_workers)
     pool = spec.factory(max_workers=max_workers, **{**use.options, **options})
-    _specs_by_type.setdefault(type(pool), spec)
+    _specs[pool] = spec
     return pool
 
 
-_specs_by_type: dict[type, ExecutorSpec] = {}
+_specs: WeakKeyDictionary[Any, ExecutorSpec] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +204,10 @@ def _built_in(kind: Any) -> ExecutorSpec | None:
 
 
 def _spec_of(pool: Any) -> ExecutorSpec:
+    if pool in _specs:
+        return _specs[pool]
     for kind in type(pool).__mro__:
-        spec = _specs_by_type.get(kind) or _built_in(kind)
+        spec = _built_in(kind)
         if spec is not None:
             return spec
     return ExecutorSpec(

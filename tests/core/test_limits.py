@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fetchline.core.limits import Rate, StartGate
-from fetchline.core.schedule import Limits, Schedule
+from fetchline.core.limits import Limits, Rate, StartGate
+from fetchline.core.schedule import Schedule
 from fetchline.interfaces import Verdict
 
 

@@ -32,7 +32,8 @@ import fetchline.interfaces, fetchline.results
 for name in {names}:
     sys.modules[name] = None  # from here on an import of it raises
 
-from fetchline.core.schedule import Limits, Schedule
+from fetchline.core.limits import Limits
+from fetchline.core.schedule import Schedule
 from fetchline.interfaces import Verdict
 
 schedule = Schedule(Limits(2, retry=2, timeout=5.0, rates=((1, 1.0),)), ordered=True)

@@ -9,7 +9,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from planted import BUGS
 
-from fetchline.core.schedule import NEVER, Limits, Schedule
+from fetchline.core.limits import NEVER, Limits
+from fetchline.core.schedule import Schedule
 from fetchline.interfaces import Verdict
 from fetchline.testing.simulator import play
 

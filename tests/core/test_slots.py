@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fetchline.core.schedule import NEVER, Limits, Schedule
+from fetchline.core.limits import NEVER, Limits
+from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, FAILED, HELD, READY, RUNNING, Slot
 from fetchline.interfaces import Verdict
 

@@ -1,4 +1,4 @@
-"""Limits on starting: evenly spaced rates, sliding counts, and the cooldown a server asked for.
+"""Limits of a run, and those on starting: evenly spaced rates, sliding counts, and the cooldown a server asked for.
 
 The spacing is GCRA, the generic cell rate algorithm (ATM Forum TM 4.0, appendix A; the same as a leaky bucket
 as a meter), with a burst of one: a start is due one interval after the one before.
@@ -8,8 +8,39 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-__all__ = ["Rate", "StartGate"]
+__all__ = ["NEVER", "Limits", "Rate", "StartGate"]
+
+NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a schedule keeps to.
+
+    Attributes:
+        concurrency: attempts in flight, at the most.
+        window: items between the input and the one last released, at the most.
+        retry: charged attempts an item may have.
+        max_crashes: attempts that may take a worker down with them.
+        patience: seconds an item may be held back uncharged.
+        timeout: seconds an attempt may run; None is no limit, or the driver's own affair.
+        fail_fast: the first failure stops the run.
+        rates: ``(count, period)`` pairs: starts in any period of so many seconds.
+        hold: what the results may weigh that are finished and not released, those in flight included at the
+            average weight. The head of the line starts all the same, or nothing would ever leave.
+    """
+
+    concurrency: int
+    window: int = 1024
+    retry: int = 1
+    max_crashes: int = 3
+    patience: float = 300.0
+    timeout: float | None = None
+    fail_fast: bool = False
+    rates: tuple[tuple[int, float], ...] = ()
+    hold: float = NEVER
 
 
 class Rate:

@@ -14,48 +14,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, assert_never
 
-from fetchline.core.limits import StartGate
+from fetchline.core.limits import NEVER, Limits, StartGate
 from fetchline.core.slots import DONE, FAILED, HELD, READY, RUNNING, Slot, Troubles
 from fetchline.core.waits import Waits
 from fetchline.core.weights import Weights
 from fetchline.interfaces import Verdict
 from fetchline.results import ErrorCode
 
-__all__ = ["NEVER", "Limits", "Schedule"]
+__all__ = ["Schedule"]
 
-NEVER = float("inf")
 _BACKLOG_BITE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a schedule keeps to.
-
-    Attributes:
-        concurrency: attempts in flight, at the most.
-        window: items between the input and the one last released, at the most.
-        retry: charged attempts an item may have.
-        max_crashes: attempts that may take a worker down with them.
-        patience: seconds an item may be held back uncharged.
-        timeout: seconds an attempt may run; None is no limit, or the driver's own affair.
-        fail_fast: the first failure stops the run.
-        rates: ``(count, period)`` pairs: starts in any period of so many seconds.
-        hold: what the results may weigh that are finished and not released, those in flight included at the
-            average weight. The head of the line starts all the same, or nothing would ever leave.
-    """
-
-    concurrency: int
-    window: int = 1024
-    retry: int = 1
-    max_crashes: int = 3
-    patience: float = 300.0
-    timeout: float | None = None
-    fail_fast: bool = False
-    rates: tuple[tuple[int, float], ...] = ()
-    hold: float = NEVER
 
 
 class Schedule:

@@ -139,10 +139,16 @@ class Intake:
     def _feed(self) -> None:
         gate = ThreadGate()
         try:
-            while not self.ended and self._source.wait_for_room(gate):
+            while not self.ended and self._room(gate):
                 self.some()
         except BaseException as error:  # a feeder that dies silently would end a stream early
             self.end(error)
+
+    def _room(self, gate: ThreadGate) -> int:
+        """Wait until there is room; 0 when the run stops."""
+        while (room := self._source.room_or_ring(gate)) == 0:
+            gate.wait()
+        return room or 0
 
     async def on_loop(self, gate: LoopGate) -> None:
         """Draw from an async iterable, as one task of the caller's loop."""

@@ -15,8 +15,9 @@ from typing import Any
 from fetchline.core.slots import Slot
 from fetchline.drive.feed import Intake
 from fetchline.drive.gates import Gate, LoopGate, ThreadGate
+from fetchline.drive.hands import Hand
 from fetchline.drive.interrupts import Interrupts
-from fetchline.drive.source import Hand, Source
+from fetchline.drive.source import Source
 from fetchline.interfaces import Worker
 from fetchline.worker.attempt import open_sync
 from fetchline.worker.context import current
@@ -24,6 +25,8 @@ from fetchline.worker.context import current
 __all__ = ["Host", "Interrupted", "LoopHost"]
 
 _TICK_S = 0.1
+# A signal that comes just before a lock is waited for does not end the wait: nobody would look at it.
+_LOOK_S = 0.25
 _BURST_S = 0.02  # attempts made here between two looks at what they came to
 _END_S = 0.5  # for coroutines to unwind and killed processes to be noticed
 
@@ -94,7 +97,7 @@ class _Desk:
 
     def nap(self) -> float:
         """How long to wait at most, in seconds."""
-        nap = 86400.0 if self.tick is None else _TICK_S
+        nap = _LOOK_S if self.tick is None else _TICK_S
         now = time.monotonic()
         if self.deadline is not None:
             nap = min(nap, self.deadline - now)

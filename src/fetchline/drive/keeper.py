@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fetchline.core.schedule import NEVER
+from fetchline.core.limits import NEVER
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
 from fetchline.errors import AttemptTimeout

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import LoopGate
-from fetchline.drive.source import Hand, Source
+from fetchline.drive.hands import Hand
+from fetchline.drive.source import Source
 from fetchline.interfaces import LoopWorker
 from fetchline.worker.attempt import open_async
 from fetchline.worker.context import Cell, current

@@ -10,7 +10,8 @@ from typing import Any
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
-from fetchline.drive.source import Hand, Source
+from fetchline.drive.hands import Hand
+from fetchline.drive.source import Source
 from fetchline.errors import Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.crash import WorkerCrashed

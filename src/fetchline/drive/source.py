@@ -15,9 +15,11 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from fetchline.core.schedule import NEVER, Schedule
+from fetchline.core.limits import NEVER
+from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
 from fetchline.drive.gates import Gate, ThreadGate
+from fetchline.drive.hands import Attempted, Errand, Hand, nobody
 from fetchline.drive.keeper import Keeper
 from fetchline.errors import FetchlineError
 from fetchline.interfaces import LoopWorker, RemoteWorker, Verdict, Worker
@@ -25,51 +27,7 @@ from fetchline.results import ErrorCode
 from fetchline.sizes import size_of
 from fetchline.worker.attempt import Program, make_portable
 
-__all__ = ["Hand", "Source"]
-
-Attempted = tuple[Slot, int, Verdict | None, float]
-"""An attempt that has ended: its slot, its number, how it ended and how long it ran, in seconds."""
-
-
-class Hand:
-    """One worker at work on a source: where it waits, and what it has in hand.
-
-    One that ``leaves`` goes for good when there is nothing more for it, and is not asked back.
-    ``riders`` are the further slots of a chunk; they hold no unit of concurrency of their own.
-    """
-
-    __slots__ = ("gate", "interrupt", "leaves", "parked", "replace", "riders", "slot", "token")
-
-    def __init__(
-        self,
-        gate: Gate,
-        replace: Callable[[], None],
-        interrupt: Callable[[], None] | None = None,
-        *,
-        leaves: bool = True,
-    ) -> None:
-        self.gate = gate
-        self.leaves = leaves
-        self.replace = replace
-        self.interrupt = interrupt
-        self.slot: Slot | None = None
-        self.token = 0
-        self.parked = False
-        self.riders: list[tuple[Slot, int]] = []
-
-
-class _Errand:
-    """The gate of a hand that went elsewhere: ringing it asks its executor for a worker, once."""
-
-    def __init__(self, source: Source, worker: Worker) -> None:
-        self._call: Callable[[], None] = lambda: worker.queue(source.serve)
-
-    def ring(self) -> None:
-        call, self._call = self._call, _nothing
-        call()
-
-
-def _nothing() -> None: ...
+__all__ = ["Source"]
 
 
 class Source:
@@ -192,7 +150,7 @@ class Source:
         with self.lock:
             if not self._retire(hand):
                 return False
-            errand = Hand(_Errand(self, worker), _nothing)
+            errand = Hand(Errand(lambda: worker.queue(self.serve)), nobody)
             errand.parked = True
             self.parked.append(errand)
             return True
@@ -389,12 +347,6 @@ class Source:
                 self.wake_one()
             if self.host is not None:
                 self.host.ring()
-
-    def wait_for_room(self, gate: ThreadGate) -> int:
-        """Block the feeder until there is room; 0 when the run stops."""
-        while (room := self.room_or_ring(gate)) == 0:
-            gate.wait()
-        return room or 0
 
     def room_or_ring(self, gate: Gate) -> int | None:
         """How much room there is; 0: the gate is rung when there is some; None: the run has stopped."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from fetchline.drive.gates import ThreadGate
-from fetchline.drive.source import Hand, Source
+from fetchline.drive.hands import Hand
+from fetchline.drive.source import Source
 from fetchline.interfaces import Worker
 from fetchline.worker.attempt import open_sync
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fetchline.core.schedule import Limits
+from fetchline.core.limits import Limits
 from fetchline.core.slots import DONE, FAILED, Slot
 from fetchline.interfaces import Verdict
 from fetchline.results import ErrorCode

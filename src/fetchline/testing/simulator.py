@@ -21,7 +21,8 @@ from hashlib import shake_128
 from itertools import chain, repeat
 from typing import Any, Final
 
-from fetchline.core.schedule import Limits, Schedule
+from fetchline.core.limits import Limits
+from fetchline.core.schedule import Schedule
 from fetchline.core.slots import Slot
 from fetchline.interfaces import Verdict
 from fetchline.results import ErrorCode

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import Context, copy_context
+from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 
 from fetchline.errors import Unpicklable, text_of
@@ -161,7 +163,7 @@ def _program(run_id: str, blob: bytes) -> Program:
         program = _programs.get(run_id)
         if program is None:
             if not _programs:
-                atexit.register(_close_all)
+                _at_exit(_close_all)
             program = _programs[run_id] = load(blob)
             if len(_programs) > _MOST_RUNS:
                 over = next(iter(_programs))
@@ -169,6 +171,13 @@ def _program(run_id: str, blob: bytes) -> Program:
     if over is not None:
         close_run(over)
     return program
+
+
+def _at_exit(function: Callable[[], None]) -> None:
+    if multiprocessing.parent_process() is None:
+        atexit.register(function)
+    else:  # such processes do not come to atexit before 3.13
+        Finalize(None, function, exitpriority=10)
 
 
 def _close_all() -> None:

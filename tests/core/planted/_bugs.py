@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from fetchline.core.schedule import Limits, Schedule
+from fetchline.core.limits import Limits
+from fetchline.core.schedule import Schedule
 
 BUGS: dict[str, type[Schedule]] = {}
 

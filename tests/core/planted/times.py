@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from fetchline.core.limits import StartGate
-from fetchline.core.schedule import Limits, Schedule
+from fetchline.core.limits import Limits, StartGate
+from fetchline.core.schedule import Schedule
 from fetchline.core.slots import HELD, Slot
 from fetchline.interfaces import Verdict
 from planted._bugs import BUGS, bug, told

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fetchline.core.schedule import NEVER, Schedule
+from fetchline.core.limits import NEVER
+from fetchline.core.schedule import Schedule
 from fetchline.core.slots import Slot
 from planted._bugs import BUGS, bug, told
 
