@@ -204,7 +204,7 @@ class ExecutorSpec:
         can_kill: a running attempt can be ended.
         remote: workers may be on other machines.
         inline: there are no workers: attempts are made one by one in the thread that waits for the run.
-        piped: its workers are ``RemoteWorker``s: cheap items travel in chunks, coroutines run side by side in
+        piped: each worker is a ``RemoteWorker``: cheap items travel in chunks, coroutines run side by side in
             each process, and a timeout counts from where the item begins.
         summary: one line for ``fetchline plugins``.
     """

@@ -231,6 +231,9 @@ class Host(_Desk):
             self._stack.callback(current.reset, token)
             self._make = open_sync(source.program, worker, self._stack)
         slot = self._next
+        if slot is not None and source.schedule.stopping is not None:
+            self._put_back()
+            return
         if slot is None:
             slot, over = source.ask(hand)
             if slot is None:
@@ -256,10 +259,13 @@ class Host(_Desk):
             self.signals.raising = False
             self._next = source.done(hand, slot, attempt, value)
         if self.emits and self._next is not None:
-            # It is not begun before the consumer has asked for it.
-            with source.lock:
-                source.schedule.give_back([self._next])
-            self._next = None
+            self._put_back()  # it is not begun before the consumer has asked for it
+
+    def _put_back(self) -> None:
+        assert self._next is not None
+        with self.source.lock:
+            self.source.schedule.give_back([self._next])
+        self._next = None
 
 
 def _was_stopped(slot: Slot) -> bool:

@@ -7,6 +7,7 @@ running, and since when, stands in a cell of shared memory: it says whom a crash
 
 from __future__ import annotations
 
+import contextlib
 import time
 from array import array
 from typing import Any
@@ -38,7 +39,8 @@ def serve_remote(source: Source, worker: RemoteWorker) -> None:
     lane = _Lane(source, worker, hand)
     try:
         # Before the first lease: a pace counts from there, and starts would come in a burst.
-        _ = worker.process
+        with contextlib.suppress(OSError):  # it is the first item's, if there is one
+            _ = worker.process
         while (slot := source.next(hand, gate, worker)) is not None:
             lane.make(slot)
     except BaseException as bug:  # a lane that dies silently would hang the run
@@ -103,6 +105,9 @@ class _Lane:
         )
         try:
             process = worker.process
+            if process.gone():  # while it was idle: that is nobody's crash
+                worker.lost(process)
+                process = worker.process
         except OSError as error:
             self._end_all(WorkerCrashed(f"no worker process could be started: {error}"))
             return None

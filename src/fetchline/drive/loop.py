@@ -12,7 +12,7 @@ from fetchline.drive.source import Source
 from fetchline.interfaces import LoopWorker
 from fetchline.worker.attempt import open_async
 from fetchline.worker.context import Cell, current
-from fetchline.worker.sessions import LoopSessions
+from fetchline.worker.sessions import OPENING, LoopSessions
 
 __all__ = ["start_tasks"]
 
@@ -95,10 +95,16 @@ class _Crew:
                 if self.turn is not hand:
                     suspended = loop.time() if slot is None else slot.began
                 elif slot is not None and slot.began - suspended > _TURN_S:
+                    slot.began = OPENING  # not yet: a loop that somebody blocks must not cost it its time
                     self.breathing += 1
-                    await asyncio.sleep(0)
-                    self.breathing -= 1
-                    suspended = loop.time()
+                    try:
+                        await asyncio.sleep(0)
+                    finally:
+                        self.breathing -= 1
+                    if source.left(hand):
+                        source.came_back()
+                        return
+                    slot.began = suspended = loop.time()
                 if slot is None:
                     if self._at_the_door:
                         return

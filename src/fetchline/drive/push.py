@@ -260,6 +260,7 @@ class Pusher:
             refused = Unpicklable(
                 f"the value came back, but cannot be loaded here: {type(error).__name__}: {text_of(error)}"
             )
+            refused.__cause__ = error
             fine, value, verdict = False, refused, Verdict("permanent", "unpicklable")
         if fine:
             return source.done(hand, slot, token, value)

@@ -68,6 +68,8 @@ class _FarLoop:
         with self._lock:
             line = self._line
             if line is None:
+                if self._worker.process.gone():  # while it was idle: that is nobody's crash
+                    self._worker.lost(self._worker.process)
                 line = self._line = _Line(self._worker.process)
                 self._worker.ask(b"V", dump(levels(), str))
                 self._worker.ask(b"P", blob)
@@ -101,6 +103,8 @@ class _FarLoop:
         """End the reader: the pipe is the lane's again."""
         self._closed = True
         with self._lock:
+            if self._line is not None and self._line.doom is not None:
+                self._line.process.kill()  # its loop is blocked: it would not hear that it is to leave
             reader = None if self._line is None else self._line.reader
         if reader is not None:
             reader.join()

@@ -184,7 +184,7 @@ class ProgressSuite:
 
     @pytest.mark.parametrize("take", [list, iter], ids=["list", "iterator"])
     def test_a_run_with_retries_and_failures_is_shown(
-        self, display: ProgressBackend, take: Any, news: Callable[[], str]
+        self, display: ProgressBackend, take: Any, news: Callable[[], str], caplog: pytest.LogCaptureFixture
     ) -> None:
         def mixed(n: int) -> int:
             if n == 2:
@@ -196,19 +196,24 @@ class ProgressSuite:
         fetcher = fl.Fetcher.of(mixed, retry=fl.Try(retry=2, sleep=0, on=ConnectionError))
         batch = fl.run(fetcher, take(range(6)), progress=display, workers=2)
         assert batch.values == [0, 1, 3, 4, 5]
-        is_closed(display, news)
+        is_closed(display, news, caplog)
 
-    def test_a_run_that_is_stopped_closes_it(self, display: ProgressBackend, news: Callable[[], str]) -> None:
+    def test_a_run_that_is_stopped_closes_it(
+        self, display: ProgressBackend, news: Callable[[], str], caplog: pytest.LogCaptureFixture
+    ) -> None:
         with pytest.raises(fl.BatchFailed):
             fl.run(fl.Fetcher.of(int), ["1", "x"], progress=display, on_error="raise", executor="serial")
-        is_closed(display, news)
+        is_closed(display, news, caplog)
 
-    def test_a_run_of_nothing_is_shown_too(self, display: ProgressBackend, news: Callable[[], str]) -> None:
+    def test_a_run_of_nothing_is_shown_too(
+        self, display: ProgressBackend, news: Callable[[], str], caplog: pytest.LogCaptureFixture
+    ) -> None:
         assert len(fl.run(abs, [], progress=display)) == 0
-        is_closed(display, news)
+        is_closed(display, news, caplog)
 
 
-def is_closed(display: ProgressBackend, news: Callable[[], str]) -> None:
+def is_closed(display: ProgressBackend, news: Callable[[], str], caplog: pytest.LogCaptureFixture) -> None:
+    assert "the progress display" not in caplog.text, caplog.text  # a run goes on without one that raises
     news()
     display.update(Progress(total=6, done=6))
     display.close()

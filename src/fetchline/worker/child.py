@@ -30,6 +30,7 @@ from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import Program, open_sync
 from fetchline.worker.logs import Forward, take_levels
 from fetchline.worker.remote import failure
+from fetchline.worker.shared import Parcel
 from fetchline.worker.transport import Pipe, dump_error, dump_value, load, pack_value
 from fetchline.worker.wide import Wide
 
@@ -259,19 +260,21 @@ class Child:
         Meanwhile nothing has begun, as far as the parent can see: if a value takes the process down while it is
         pickled, the item in hand is not to blame.
         """
+        if not self.values and limit is None:
+            return
         running = self.cell.position
         self.cell.set(-1, self.cell.began)
-        self._flush(limit)
+        parcel = self._pack(limit)
+        # Before it is sent: then the parent may begin another chunk, and the cell is its own.
         self.cell.set(running, self.cell.began)
+        self.pipe.send(b"R", *parcel)
 
-    def _flush(self, limit: int | None) -> None:
+    def _pack(self, limit: int | None) -> Parcel:
         values, ended, odd, first = self.values, self.ended, self.odd, self.first
-        if not values and limit is None:
-            return
         self.first += len(values)
         self.values, self.ended, self.odd = [], array("d"), {}
         try:
-            parcel = pack_value((self.chunk, first, values, ended.tobytes(), odd, limit))
+            return pack_value((self.chunk, first, values, ended.tobytes(), odd, limit))
         except BaseException:  # one of the values; find out which
             values = list(values)
             for offset, value in enumerate(values):
@@ -283,9 +286,9 @@ class Child:
                         f"the value, a {type(value).__qualname__}, cannot be sent back from the worker "
                         f"process: {type(error).__name__}: {text_of(error)}"
                     )
+                    refused.__cause__ = error
                     odd[first + offset] = (dump_error(refused), Verdict("permanent", "unpicklable"))
-            parcel = pack_value((self.chunk, first, values, ended.tobytes(), odd, limit))
-        self.pipe.send(b"R", *parcel)
+            return pack_value((self.chunk, first, values, ended.tobytes(), odd, limit))
 
     def call(self, payload: bytes) -> None:
         """A submitted function: the pool as a plain executor."""

@@ -58,6 +58,10 @@ class Process:
             timeout = None if until is None else max(0.0, until - time.monotonic())
         return frame
 
+    def gone(self) -> bool:
+        """Whether it has died, as far as can be seen without waiting."""
+        return self.pipe.at_end()
+
     def kill(self) -> None:
         """End it now; the pid is ours until it has been reaped."""
         with self._lock:

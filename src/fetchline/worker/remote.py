@@ -130,6 +130,7 @@ def success(value: Any, pack: Callable[[Any], P]) -> P:
         refused = Unpicklable(
             f"the value, a {type(value).__qualname__}, cannot be sent back: {type(error).__name__}: {text_of(error)}"
         )
+        refused.__cause__ = error
         return pack((False, dump_error(refused), Verdict("permanent", "unpicklable")))
 
 

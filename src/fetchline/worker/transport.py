@@ -98,6 +98,15 @@ class Pipe:
             have += count
         return kind, payload, memories
 
+    def at_end(self) -> bool:
+        """Whether the other end is gone and has left nothing to read."""
+        if self._buffer or not self._poll.poll(0):
+            return False
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
+
     def _more(self) -> None:
         # Descriptors come with the first byte of their header; a payload is never read past its end.
         try:
