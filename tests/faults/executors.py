@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -53,13 +52,8 @@ class Executor:
                 with ThreadPoolExecutor(4) as pool:
                     yield {"executor": pool, **quiet}
             case "processpool":
-                # One worker, so that what had finished when the pool broke is certain.
-                spawn = multiprocessing.get_context("spawn")
-                yield {
-                    "executor": functools.partial(ProcessPoolExecutor, mp_context=spawn),
-                    "workers": 1,
-                    **quiet,
-                }
+                # One worker, so that it is certain what had finished when the pool broke.
+                yield {"executor": started_pool, "workers": 1, **quiet}
 
     def function(self, body: Callable[..., Any], async_body: Callable[..., Any] | None) -> Callable[..., Any]:
         """The fetch function: the body, or a coroutine function of it."""
@@ -88,6 +82,19 @@ EXECUTORS = (
 )
 NEAR = tuple(executor.name for executor in EXECUTORS if not executor.far)
 FAR = tuple(executor.name for executor in EXECUTORS if executor.far)
+
+
+def started_pool(max_workers: int) -> ProcessPoolExecutor:
+    """Make a pool whose workers are there: the clock of a foreign pool starts at submission."""
+    pool = ProcessPoolExecutor(max_workers, mp_context=multiprocessing.get_context("spawn"))
+    for future in [pool.submit(_import) for _ in range(max_workers)]:
+        future.result()
+    return pool
+
+
+def _import() -> None:
+    import fetchline.worker.remote
+    import fetchline.worker.transport  # noqa: F401
 
 
 def named(name: str) -> Executor:
