@@ -18,6 +18,7 @@ from fetchline.drive.hands import Hand
 from fetchline.drive.source import Source
 from fetchline.errors import AttemptTimeout, Unpicklable, text_of
 from fetchline.interfaces import RemoteWorker, Verdict
+from fetchline.worker.child import NOT_TAKEN
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.logs import levels
 from fetchline.worker.transport import dump, load, load_error, show
@@ -115,7 +116,7 @@ class _Lane:
             worker.ask(b"V", dump(levels(), str))
             worker.ask(b"P", blob)
             self.programmed = process
-        process.cell.set(-1, 0.0)
+        process.cell.set(NOT_TAKEN, 0.0)
         worker.ask(b"C", payload)
         return process
 
@@ -254,6 +255,11 @@ class _Lane:
 
     def _crashed(self, process: Any, crash: WorkerCrashed) -> None:
         """The process died: the item it had begun is charged, the others go back."""
+        if process.served and process.position == NOT_TAKEN:
+            # It had died while it was idle, which is nobody's crash. A new one that dies is not tried for ever.
+            self._give_back(self.reported)
+            self.size = 1
+            return
         self._charge(process.position, crash, self.source.program.judge.crash())
 
     def _charge(self, position: int, error: BaseException, verdict: Verdict) -> None:

@@ -34,9 +34,10 @@ from fetchline.worker.shared import Parcel
 from fetchline.worker.transport import Pipe, dump_error, dump_value, load, pack_value
 from fetchline.worker.wide import Wide
 
-__all__ = ["CELL_SIZE", "Cell", "RemoteCall", "main"]
+__all__ = ["CELL_SIZE", "NONE_BEGUN", "NOT_TAKEN", "Cell", "RemoteCall", "main"]
 
 CELL_SIZE = 16
+NOT_TAKEN, NONE_BEGUN = -1, -2
 _PARENT_CHECK_S = 2.0
 _FLUSH_S = 0.05
 
@@ -47,7 +48,8 @@ Task = tuple[bytes, Any]
 class Cell:
     """Two numbers that parent and child share: which call of the chunk has begun, and when.
 
-    ``position`` is -1 while none has. The clock is the system's monotonic one, the same in all processes.
+    ``position`` is negative while none has: ``NOT_TAKEN`` until the process has taken the chunk, ``NONE_BEGUN``
+    while it loads the chunk or packs results. The clock is the system's monotonic one, the same in all processes.
     """
 
     def __init__(self, fd: int) -> None:
@@ -205,6 +207,7 @@ class Child:
 
     def make_chunk(self, payload: bytes) -> None:
         cell = self.cell
+        cell.set(NONE_BEGUN, 0.0)
         try:
             chunk, indexes, items, odd = load(payload)
             size = len(items)
@@ -263,7 +266,7 @@ class Child:
         if not self.values and limit is None:
             return
         running = self.cell.position
-        self.cell.set(-1, self.cell.began)
+        self.cell.set(NONE_BEGUN, self.cell.began)
         parcel = self._pack(limit)
         # Before it is sent: then the parent may begin another chunk, and the cell is its own.
         self.cell.set(running, self.cell.began)

@@ -34,7 +34,10 @@ _READY = b"1"
 
 
 class Process:
-    """A worker process and the parent's end of its pipe; ``position`` is where its cell stood at its end."""
+    """A worker process and the parent's end of its pipe.
+
+    ``position`` is where its cell stood at its end; ``served`` says whether it has ever answered.
+    """
 
     def __init__(self, pid: int, pipe: Pipe, cell: Cell, reap: Any) -> None:
         self.pid = pid
@@ -45,6 +48,7 @@ class Process:
         self._ended = False
         self.exit_code: int | None = None
         self.position = -1
+        self.served = False
 
     def receive(self, timeout: float | None = None) -> Frame | None:
         """Wait for a frame; None when so many seconds are over. What it logs is logged here on the way.
@@ -56,6 +60,8 @@ class Process:
         while (frame := self.pipe.receive(timeout)) is not None and frame[0] == b"L":
             relog(frame[1])
             timeout = None if until is None else max(0.0, until - time.monotonic())
+        if frame is not None:
+            self.served = True
         return frame
 
     def gone(self) -> bool:
