@@ -80,3 +80,23 @@ def test_a_plain_call_on_the_process_executor_logs_here_too(caplog: pytest.LogCa
 
 def _warns() -> Any:
     logging.getLogger("tests.worker").warning("from the worker")
+
+
+class _LoadsElsewhere:
+    """Unpickles nowhere."""
+
+    def __reduce__(self) -> Any:
+        return _refuses, ()
+
+
+def _refuses() -> Any:
+    raise ImportError("only the worker has that module")
+
+
+def test_a_record_that_does_not_load_here_costs_no_item(caplog: pytest.LogCaptureFixture) -> None:
+    def logs(n: int) -> int:
+        logging.getLogger("tests.worker").warning("odd", extra={"odd": _LoadsElsewhere()})
+        return n
+
+    assert fl.run(logs, [1, 2], executor="process", progress=None).values == [1, 2]
+    assert caplog.text.count("a log record of a worker was lost") == 2

@@ -37,11 +37,14 @@ class Forward(QueueHandler):
 
 
 def relog(payload: bytes | bytearray) -> None:
-    """Handle a worker's record as if it had been logged here."""
-    record = logging.makeLogRecord(pickle.loads(payload))
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
+    """Handle a worker's record as if it had been logged here; one that cannot be costs the run nothing."""
+    try:
+        record = logging.makeLogRecord(pickle.loads(payload))
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+    except Exception:  # an extra= that loads in the worker only, a filter that raises
+        logging.getLogger("fetchline").warning("a log record of a worker was lost", exc_info=True)
 
 
 def levels() -> dict[str, int]:

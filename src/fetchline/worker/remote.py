@@ -52,7 +52,6 @@ class _Place:
         self.worker = self.stack.enter_context(Worker())
         self.make: Callable[[Any], Any] = context.run(open_sync, program, self.worker, self.stack)
         self.lock = threading.Lock()
-        self.orphan = False
         self.closed = False
 
     def call(self, call: FarCall) -> Any:
@@ -61,7 +60,7 @@ class _Place:
             try:
                 return self.context.run(self.make, call)
             finally:
-                if self.orphan:
+                if self.closed:
                     self.stack.close()
 
     def close(self) -> None:
@@ -72,8 +71,6 @@ class _Place:
                 self.context.run(self.stack.close)
             finally:
                 self.lock.release()
-        else:
-            self.orphan = True
 
 
 _here = threading.local()
@@ -85,7 +82,7 @@ def perform(run_id: str, program: Program, context: Context | None, call: FarCal
     """Make one attempt in this process: its value."""
     mine: dict[str, _Place] = _here.__dict__
     place = mine.get(run_id)
-    if place is None:
+    if place is None or place.closed:
         for over in [key for key, old in mine.items() if old.closed]:
             del mine[over]
         place = mine[run_id] = _Place(program, copy_context() if context is None else context.copy())
