@@ -166,6 +166,8 @@ def key_of(item: object) -> str:
         return item
     if type(item) is int:
         return str(item)
+    if type(item) is float:
+        return repr(item)
     return _other_key(item)
 
 

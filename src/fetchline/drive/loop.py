@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import sys
 from collections.abc import Callable
 
 from fetchline.core.slots import Slot
@@ -55,11 +57,13 @@ class _Crew:
         self._next_batch = 1
 
     def start(self, count: int) -> None:
-        context = self.source.context
+        context, loop = self.source.context, self.loop
         for _ in range(count):
-            task = self.loop.create_task(self._work(), context=None if context is None else context.copy())
-            self.worker.tasks.add(task)
             self._at_work += 1
+            copy = None if context is None else context.copy()
+            task = _task(self._work(), loop=loop, context=copy)
+            if not task.done():
+                self.worker.tasks.add(task)
 
     def replace(self) -> None:
         """One of them is stuck."""
@@ -70,12 +74,13 @@ class _Crew:
     async def _work(self) -> None:
         source, make, loop = self.source, self.make, self.loop
         hand = _TaskHand(self.gate, self)
-        source.enter(hand)
+        slot = source.join(hand)
         cell = Cell(source.program)
         current.set(cell)
         suspended = loop.time()
         try:
-            slot = await self._next(hand)
+            if slot is None:
+                slot = await self._next(hand)
             while slot is not None:
                 token = slot.token
                 cell.call = slot
@@ -167,6 +172,12 @@ class _TaskHand(Hand):
         if not self.task.done():
             self.replaced = True
             self._crew.replace()
+
+
+if sys.version_info >= (3, 12):
+    _task = functools.partial(asyncio.Task, eager_start=True)
+else:
+    _task = asyncio.Task
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:

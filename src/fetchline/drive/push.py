@@ -12,7 +12,7 @@ from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
 from fetchline.drive.hands import Hand
 from fetchline.drive.source import Source
-from fetchline.errors import Unpicklable, text_of
+from fetchline.errors import FetchlineError, Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.remote import FarCall, close_run, perform, perform_pickled
@@ -20,6 +20,8 @@ from fetchline.worker.sessions import OPENING
 from fetchline.worker.transport import dump, load, load_error, show
 
 __all__ = ["Pusher", "push"]
+
+_TURN_S = 0.002  # what a future may carry of cheap attempts, before others in the pool have their turn
 
 _Answer = tuple[Hand, Slot, int, "Future[Any]", Any]
 
@@ -154,18 +156,14 @@ class Pusher:
     def _submit(self, hand: Hand, slot: Slot) -> None:
         source, token = self.source, slot.token
         self.busy.add(hand)
-        troubles = slot.troubles
-        first, memo = (0.0, None) if troubles is None else (troubles.first, troubles.memo)
-        call = FarCall(slot.index, slot.item, slot.number, slot.charged, first, memo)
         future: Future[Any]
         try:
             if self.lane is not None:
-                future = self._send(hand, slot, call)
+                future = self._send(hand, slot)
             elif self.pickled:
-                payload = dump(call, lambda: f"the item {show(slot.item)}")
-                future = self.executor.submit(perform_pickled, self.run_id, source.blob(), payload)
+                future = self.executor.submit(perform_pickled, self.run_id, source.blob(), _pack(slot))
             else:
-                future = self.executor.submit(perform, self.run_id, source.program, source.context, call)
+                future = self.executor.submit(_attempt_some, self.run_id, source, hand, slot)
         except Unpicklable as error:
             future = Future()
             future.set_exception(error)
@@ -199,7 +197,7 @@ class Pusher:
             broken.shutdown(wait=False)
             self.executor = self.renew()
 
-    def _send(self, hand: Hand, slot: Slot, call: FarCall) -> Future[Any]:
+    def _send(self, hand: Hand, slot: Slot) -> Future[Any]:
         source, lane, token = self.source, self.lane, slot.token
 
         def begun(at: float) -> None:
@@ -207,7 +205,7 @@ class Pusher:
                 if slot.token == token:
                     slot.began = at
 
-        payload, blob = dump(call, lambda: f"the item {show(slot.item)}"), source.blob()
+        payload, blob = _pack(slot), source.blob()
         if source.program.timeout is not None:
             begun(OPENING)  # until it says otherwise
         future: Future[Any] = lane.submit(blob, payload, begun)
@@ -226,6 +224,8 @@ class Pusher:
     def _take(self, hand: Hand, slot: Slot, token: int, future: Future[Any], executor: Any) -> None:
         self.busy.discard(hand)
         gone = self.source.left(hand)
+        if hand.slot is not None:
+            slot, token = hand.slot, hand.token  # it may have gone on to others
         if _is_broken(future.exception() if not future.cancelled() else None):
             self._replace(executor)
         following = self._outcome(hand, slot, token, future)
@@ -251,7 +251,11 @@ class Pusher:
         except BaseException as error:
             return self._failed(hand, slot, token, error)
         if self.lane is None and not self.pickled:
-            return source.done(hand, slot, token, answer)
+            if hand.slot is not answer and not source.left(hand):
+                lost = FetchlineError(f"the executor gave {answer!r} for a call that did not return that")
+                return source.failed(hand, slot, token, lost)
+            following: Slot | None = answer
+            return following
         try:
             fine, value, verdict = load(answer) if self.lane is None else load(*answer[1:])
             if not fine:
@@ -292,6 +296,35 @@ class Pusher:
         """Give back an attempt that ended through no fault of its own, as far as is known."""
         if slot.token == token:
             self._give_back(slot)
+
+
+def _pack(slot: Slot) -> bytes:
+    """The item of a slot, as a worker elsewhere is told of it."""
+    troubles = slot.troubles
+    first, memo = (0.0, None) if troubles is None else (troubles.first, troubles.memo)
+    call = FarCall(slot.index, slot.item, slot.number, slot.charged, first, memo)
+    return dump(call, lambda: f"the item {show(slot.item)}")
+
+
+def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot) -> Slot | None:
+    """Make an attempt on a thread of somebody's pool, and further ones while they are cheap.
+
+    Waking two threads for each item would cost many times what a cheap one takes. An error ends the turn, so that
+    the future tells the pool of it.
+
+    Returns:
+        The slot that was taken when the turn was over.
+    """
+    program, context = source.program, source.context
+    following: Slot | None = slot
+    until = source.clock() + _TURN_S
+    while following is not None:
+        token = following.token
+        value = perform(run_id, program, context, following)
+        following = source.done(hand, following, token, value)
+        if following is not None and following.began > until:
+            break
+    return following
 
 
 def _is_broken(error: BaseException | None) -> bool:

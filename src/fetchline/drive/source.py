@@ -135,6 +135,13 @@ class Source:
         with self.lock:
             self._hands.add(hand)
 
+    def join(self, hand: Hand) -> Slot | None:
+        """Enter, and take the next slot if there is one now."""
+        now = self.clock()
+        with self.lock:
+            self._hands.add(hand)
+            return None if self._over() else self.lease(hand, now)
+
     def leave(self, hand: Hand) -> None:
         with self.lock:
             self._hands.discard(hand)

@@ -54,8 +54,7 @@ class _Place:
         self.lock = threading.Lock()
         self.closed = False
 
-    def call(self, call: FarCall) -> Any:
-        call.began = time.monotonic()
+    def call(self, call: Call) -> Any:
         with self.lock:
             try:
                 return self.context.run(self.make, call)
@@ -78,7 +77,7 @@ _places: dict[str, list[_Place]] = {}
 _lock = threading.Lock()
 
 
-def perform(run_id: str, program: Program, context: Context | None, call: FarCall) -> Any:
+def perform(run_id: str, program: Program, context: Context | None, call: Call) -> Any:
     """Make one attempt in this process: its value."""
     mine: dict[str, _Place] = _here.__dict__
     place = mine.get(run_id)
@@ -106,6 +105,7 @@ def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
     try:
         program = _program(run_id, blob)
         call = load(payload)
+        call.began = time.monotonic()
     except BaseException as error:  # a __setstate__ may raise anything at all
         refused = Unpicklable(f"could not be loaded in the worker: {type(error).__name__}: {text_of(error)}")
         refused.__cause__ = error
