@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,9 @@ from fetchline.verdict import Judge
 from fetchline.waiting import waits
 from fetchline.worker.attempt import Program
 from fetchline.worker.sessions import SessionUse
+
+# Items in a row without an answer: fewer may be at fault themselves.
+_OUTAGE = 10
 
 __all__ = ["Decided", "Run", "decide", "find", "registry_of", "session_use"]
 
@@ -196,7 +200,8 @@ class Run:
             function=self.fetcher.function,
             reference=self.fetcher,
             name=self.fetcher.name,
-            judge=Judge(policies.retry, use.spec if use else None, policies.idempotent),
+            judge=Judge(policies.retry, use.spec if use else None, policies.idempotent, policies.patience),
+            version=policies.version,
             params=self.decided.params,
             session=use,
             middleware=catalog().middleware(plugins, self.info) if plugins else (),
@@ -206,6 +211,7 @@ class Run:
 
     def _limits(self) -> Limits:
         policies, crew = self.fetcher.policies, self.crew
+        pace = policies.pace
         # A batch keeps every result anyway: its window only spares the host's time.
         usual = max(1024 if self.emits else 1 << 16, 10 * crew.concurrency)
         window = self.config.window
@@ -215,7 +221,11 @@ class Run:
             retry=policies.retry.limit,
             timeout=None if crew.times_itself else policies.timeout,
             fail_fast=self.config.on_error == "raise",
-            rates=policies.pace.windows if policies.pace and waits() else (),
+            patience=policies.patience,
+            rates=pace.windows if pace and waits() else (),
+            adaptive=pace is not None and pace.adaptive and waits(),
+            # Without a retry policy an item gets its one call, whatever becomes of the others.
+            breaker=_OUTAGE if policies.retry.limit > 1 and waits() else 0,
             hold=parse_size(window) if isinstance(window, str) and self.emits else NEVER,
         )
 
@@ -333,7 +343,23 @@ class Run:
             pool = self._pusher.executor  # another one, if it broke
         if self.crew.given is None:
             # Our own pools have let go of what is stuck; a stranger's would wait for it.
-            pool.shutdown(wait=wait and (isinstance(pool, PullExecutor) or self.source.abandoned == 0))
+            self._shut_down(pool, wait and (isinstance(pool, PullExecutor) or self.source.abandoned == 0))
+
+    def _shut_down(self, pool: Any, wait: bool) -> None:
+        """End a pool of the run's own; sessions close there, and a logout that hangs is not waited for."""
+        if not wait or self.program.session is None:
+            pool.shutdown(wait=wait)
+            return
+        ending = threading.Thread(target=pool.shutdown, name="fetchline-ending", daemon=True)
+        ending.start()
+        ending.join(_LEAVE_S)
+        if ending.is_alive():
+            _log.warning(
+                "run %s: a session of %r did not close within %g s, and is left",
+                self.info.id,
+                self.fetcher.name,
+                _LEAVE_S,
+            )
 
     # -- on the caller's loop -------------------------------------------------------------------------------
 

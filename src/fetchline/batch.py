@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 from fetchline.errors import BatchFailed, FetchlineError
 from fetchline.interfaces import Verdict
 from fetchline.items import key_of, key_parts
-from fetchline.results import Failure, Result, Success
+from fetchline.results import ErrorCode, Failure, Result, Success
 from fetchline.summary import Summary
 
 if TYPE_CHECKING:
@@ -68,6 +68,13 @@ class Reading:
         return pl.DataFrame(schema=self.schema)
 
 
+_STOPS: Mapping[ErrorCode, str] = {
+    "cancelled": "the run was stopped",
+    "deadline": "the run's deadline passed",
+    "unavailable": "nobody got an answer for longer than the fetcher's patience, and the run was stopped",
+}
+
+
 def to_result(
     reading: Reading,
     index: int,
@@ -85,8 +92,8 @@ def to_result(
     if verdict.kind == "no_data":
         return Success(reading.empty(), key, index, item, attempts, waited_s, ran_s, empty=True)
     error = value
-    if verdict.kind == "stop" and verdict.code in ("cancelled", "deadline"):
-        why = "the run was stopped" if verdict.code == "cancelled" else "the run's deadline passed"
+    if verdict.kind == "stop" and verdict.code in _STOPS:
+        why = _STOPS[verdict.code]
         how = f"after {attempts} attempt{'s' * (attempts != 1)}" if attempts else "before it started"
         error = FetchlineError(f"{why} {how}")
         error.__cause__ = value

@@ -148,7 +148,7 @@ class Collector:
     @property
     def tick(self) -> Callable[[], None] | None:
         """What the host calls a few times a second; None where nobody looks."""
-        looked_at = self._display is not None or self._run.feeder
+        looked_at = self._display is not None or self._run.feeder or self._run.schedule.limits.breaker > 0
         told = self._on_progress is not None or self._observers is not None
         return self._tick if looked_at or told else None
 
@@ -182,6 +182,7 @@ class Collector:
         schedule, progress = self._run.schedule, self.progress
         if progress.total is None and schedule.closed:
             progress.total = schedule.fed
+        self._look_at_traffic(now)
         progress.running = schedule.running
         progress.retrying = schedule.held
         progress.waiting = schedule.waiting
@@ -191,12 +192,36 @@ class Collector:
             progress.eta_s = (progress.total - progress.done) / progress.rate
         return progress
 
+    def _look_at_traffic(self, now: float) -> None:
+        traffic, progress = self._run.schedule.traffic, self.progress
+        if traffic is None:
+            return
+        allowed, outage = traffic.allowed, traffic.outage
+        progress.allowed = int(allowed) if allowed < self.summary.concurrency else None
+        progress.cooldown_s = max(0.0, traffic.gate.cool_until - now)
+        down = None if outage is None else outage.since
+        if down is not None and not progress.outage_s:
+            _log.warning(
+                "run %s of %r: nobody gets an answer any more; asking one by one whether there is one again, for "
+                "%g s at the most",
+                self._run.info.id,
+                self.summary.fetcher,
+                self._run.fetcher.policies.patience,
+            )
+        progress.outage_s = 0.0 if down is None else max(now - down, 0.001)
+
     def finish(self) -> None:
         """The run has ended, in whatever way."""
         now = time.monotonic()
         summary, run = self.summary, self._run
         summary.wall_s = now - self._started
-        summary.cooled_s = run.schedule.cooled_s
+        self.look(now)
+        traffic = run.schedule.traffic
+        if traffic is not None:
+            summary.cooled_s, summary.limited_s = traffic.cooled_s, traffic.limited_s
+            summary.refused = traffic.refused
+            summary.outage_s = traffic.outage_s + self.progress.outage_s
+            summary.found = traffic.found
         session = run.program.session
         if session is not None:
             summary.logins, summary.logouts = session.counts.opened, session.counts.closed
@@ -204,7 +229,6 @@ class Collector:
         summary.stopped = run.schedule.stopping
         if self.wants_attempts:
             self._tell_attempts()
-        self.look(now)
         self._show(last=True)
         if self._observers is not None:
             self._observers.run_finished(run.info, summary)

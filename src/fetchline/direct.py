@@ -26,11 +26,10 @@ from fetchline.verdict import Judge
 from fetchline.waiting import waits
 from fetchline.worker.attempt import Program, open_async, open_sync
 from fetchline.worker.context import Cell, current
-from fetchline.worker.sessions import LoopSessions
+from fetchline.worker.loop_sessions import LoopSessions
 
 __all__ = ["aopen", "call", "call_bare", "open_"]
 
-_PATIENCE_S = 300.0
 _LEAVE_S = 5.0  # a logout that hangs is not waited for
 
 
@@ -95,15 +94,12 @@ class _Tried:
             case "retry":
                 troubles.charged += 1
                 again = troubles.charged < limit
-            case "expired":
-                troubles.logins += 1
-                troubles.charged += troubles.logins > 1
-                again = troubles.charged < limit
-            case "throttled" | "not_ready":
+            case "expired" | "throttled" | "not_ready":
                 troubles.memo = verdict.memo if verdict.kind == "not_ready" else troubles.memo
                 if troubles.held_since is None:
                     troubles.held_since = now
-                again = now + verdict.delay - troubles.held_since <= _PATIENCE_S
+                patience = self.program.judge.patience if verdict.patience is None else verdict.patience
+                again = now + verdict.delay - troubles.held_since <= patience
             case _:
                 again = False
         if not again:
@@ -119,7 +115,9 @@ def _program(fetcher: Fetcher[Any, Any, Any], *, session: bool = True) -> Progra
     policies = fetcher.policies
     return Program(
         function=fetcher.function,
-        judge=Judge(policies.retry, use.spec if use else None, policies.idempotent),
+        name=fetcher.name,
+        judge=Judge(policies.retry, use.spec if use else None, policies.idempotent, policies.patience),
+        version=policies.version,
         session=use,
         timeout=policies.timeout,
         key=_no_key,

@@ -157,22 +157,24 @@ class NotReady(Signal):
     Args:
         after: seconds until the next attempt.
         memo: what the next attempt finds in ``fl.attempt().memo``, such as a task id; picklable.
+        limit: seconds the item may be not ready in all, since it first was; None is the fetcher's ``patience``.
     """
 
-    def __init__(self, after: float = 1.0, *, memo: Any = None) -> None:
+    def __init__(self, after: float = 1.0, *, memo: Any = None, limit: float | None = None) -> None:
         super().__init__(after)
         self.after = after
         self.memo = memo
+        self.limit = limit
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_not_ready, (self.after, self.memo))
+        return (_not_ready, (self.after, self.memo, self.limit))
 
     def __str__(self) -> str:
         return f"not ready; ask again in {self.after:g} s"
 
 
-def _not_ready(after: float, memo: Any) -> NotReady:
-    return NotReady(after, memo=memo)
+def _not_ready(after: float, memo: Any, limit: float | None) -> NotReady:
+    return NotReady(after, memo=memo, limit=limit)
 
 
 class RetryAfter(Signal):

@@ -55,6 +55,7 @@ class Policies:
     pace: Pace | None = None
     schema: Mapping[str, Any] | None = None
     idempotent: bool = True
+    patience: float = 300.0
     version: str = "1"
     key: Callable[[Any], str] | None = None
 
@@ -66,6 +67,7 @@ class Policies:
         put("pace", Pace.of(self.pace))
         if self.timeout is not None:
             put("timeout", check_seconds("timeout", self.timeout))
+        put("patience", check_seconds("patience", self.patience))
         if not isinstance(self.idempotent, bool):
             raise TypeError(f"idempotent must be True or False, not {self.idempotent!r}")
         if self.schema is not None and not isinstance(self.schema, Mapping):
@@ -300,6 +302,7 @@ def fetcher(
     pace: Pace | str | None = None,
     schema: Mapping[str, Any] | None = None,
     idempotent: bool = True,
+    patience: Any = 300.0,
     version: str = "1",
     key: Callable[[Any], str] | None = None,
     registry: Registry | None = None,
@@ -314,10 +317,12 @@ def fetcher(target: Any = None, /, *, registry: Registry | None = None, **polici
         retry: a ``Try``, or the number of calls in all. Without it an item gets one call.
         session: a session's name, ``fetchline.use(name, **options)``, a context-manager class or a factory.
         timeout: seconds an attempt may take, login, pace and waits not counted.
-        pace: how fast attempts may start, as ``"20/s"``; over all workers of a run, retries included.
+        pace: how fast attempts may start, as ``"20/s"``, or a ``Pace``; over all workers of a run, retries included.
         schema: column names to polars types, for the frames of this fetcher.
         idempotent: False for a write: an attempt whose answer was lost ends as ``unknown_outcome`` instead
             of being sent twice.
+        patience: seconds an item may be held back without being charged an attempt: by a server that refuses, that
+            does not answer anybody, or that is not ready yet.
         version: changes when stored results are no longer comparable.
         key: gives the key of an item that is no str, number, date or Period.
         registry: where to register instead of the default registry.

@@ -15,6 +15,8 @@ from fetchline.results import ErrorCode
 if TYPE_CHECKING:
     import asyncio
 
+    from fetchline.retry import Try
+
 __all__ = [
     "AttemptInfo",
     "Executor",
@@ -34,6 +36,7 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "Worker",
+    "held_back",
 ]
 
 # -- naming a backend with options -------------------------------------------------------------------------
@@ -63,12 +66,14 @@ class Verdict:
         code: the failure's code, should this be the last attempt.
         delay: seconds until the item may start again.
         memo: what the item's next attempt is told (``NotReady(memo=...)``).
+        patience: seconds the item may be held back uncharged, if not as long as the fetcher says.
     """
 
     kind: VerdictKind
     code: ErrorCode = "error"
     delay: float = 0.0
     memo: Any = None
+    patience: float | None = None
 
 
 # -- executors ---------------------------------------------------------------------------------------------
@@ -245,6 +250,11 @@ class SessionSpec:
         expired: exception types, or a predicate, that say the login is no longer valid.
         judge: gives a ``Verdict`` for an exception this session knows, None for any other.
         portable: turns an exception into one that pickles; runs in the worker.
+        login: how often opening is tried, and what is waited in between; None is once. The attempt that wants the
+            session is not charged for it.
+        open_timeout: seconds opening may take, each time. A sync session is then opened on a thread of its own,
+            which is abandoned when the time is over.
+        max_age: seconds after which a session is closed and opened anew before its next use.
         summary: one line for ``fetchline plugins``.
     """
 
@@ -257,6 +267,9 @@ class SessionSpec:
     expired: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = ()
     judge: Callable[[BaseException], Verdict | None] | None = None
     portable: Callable[[BaseException], BaseException] | None = None
+    login: Try | None = None
+    open_timeout: float | None = None
+    max_age: float | None = None
     summary: str = ""
 
 
@@ -276,6 +289,10 @@ class Progress:
         waiting: items taken from the input that have not started.
         rate: items a second, over the run.
         eta_s: seconds to the end at that rate; None when unknown.
+        allowed: attempts at once while that is less than the run's concurrency: an adaptive pace, or the
+            start after a cooldown; else None.
+        cooldown_s: seconds until anything may start again; 0 while there is no cooldown.
+        outage_s: seconds for which nobody has got an answer; 0 while there is no outage.
     """
 
     total: int | None = None
@@ -286,6 +303,23 @@ class Progress:
     waiting: int = 0
     rate: float = 0.0
     eta_s: float | None = None
+    allowed: int | None = None
+    cooldown_s: float = 0.0
+    outage_s: float = 0.0
+
+
+def held_back(progress: Progress) -> dict[str, float]:
+    """Say what holds a run back now, for a display: ``at once``, ``cooldown`` and ``outage``, the latter in seconds.
+
+    >>> held_back(Progress(allowed=4, cooldown_s=1.5))
+    {'at once': 4, 'cooldown': 1.5}
+    """
+    held = {
+        "at once": progress.allowed or 0,
+        "cooldown": progress.cooldown_s,
+        "outage": progress.outage_s,
+    }
+    return {name: value for name, value in held.items() if value}
 
 
 @runtime_checkable

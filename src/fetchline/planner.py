@@ -91,7 +91,7 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
         concurrency=crew.concurrency,
         keys=keys,
         refused=refused,
-        least_s=0.0 if pace is None else _least_seconds(pace.windows, len(keys)),
+        least_s=_least_seconds(pace.windows, len(keys)) if pace is not None and pace.windows else 0.0,
     )
 
 

@@ -23,8 +23,13 @@ class Summary:
         attempts: calls of the function.
         wall_s: seconds from start to end.
         ran_s: seconds attempts ran, all added up.
+        limited_s: seconds for which an item was ready and a worker free, and the pace, a cooldown or an outage had
+            them wait.
         cooled_s: seconds nothing could start because a server asked for a pause.
-        logins, logouts: sessions opened and closed in this process.
+        outage_s: seconds for which nobody got an answer.
+        refused: attempts that were answered with 429.
+        found: attempts at once and starts a second that an adaptive pace came to; None where it found no limit.
+        logins, logouts: sessions opened and closed, in this process and in worker processes of ours.
         abandoned: attempts left running past their timeout or past the end of the run.
         observer_errors: errors of observer plugins, logged and isolated.
         stopped: why the run ended early, or None.
@@ -43,7 +48,11 @@ class Summary:
     attempts: int = 0
     wall_s: float = 0.0
     ran_s: float = 0.0
+    limited_s: float = 0.0
     cooled_s: float = 0.0
+    outage_s: float = 0.0
+    refused: int = 0
+    found: tuple[int | None, float | None] = (None, None)
     logins: int = 0
     logouts: int = 0
     abandoned: int = 0
@@ -51,12 +60,25 @@ class Summary:
     stopped: str | None = None
 
     @property
-    def advice(self) -> list[str]:
+    def advice(self) -> tuple[str, ...]:
         out = []
-        if self.cooled_s > 0.1 * self.wall_s and self.cooled_s > 1:
+        level, rate = self.found
+        if level is not None or rate is not None:
+            rates = "" if rate is None else f' pace="{max(1, int(rate))}/s"'
+            width = "" if level is None else f" concurrency={level}"
             out.append(
-                f"the server's own limit held the run back for {self.cooled_s:.1f} s: a pace= just below it "
-                "avoids the refusals"
+                f"the server bore no more than this:{width}{rates}; to say so at once avoids its refusals"
+            )
+        elif self.cooled_s > 0.1 * self.wall_s and self.cooled_s > 1:
+            out.append(
+                f"the server's own limit held the run back for {self.cooled_s:.1f} s: a pace= just below it, or "
+                'pace="adaptive", avoids the refusals'
+            )
+        held = self.limited_s - self.cooled_s - self.outage_s
+        if held > 0.5 * self.wall_s and self.wall_s > 1:
+            out.append(
+                f"the pace decided how long the run took: for {held:.1f} s of {self.wall_s:.1f} s a worker was free "
+                "and had to wait; more of them will not be faster"
             )
         if self.abandoned:
             out.append(
@@ -65,7 +87,7 @@ class Summary:
         busy = self.ran_s / (self.wall_s * self.concurrency) if self.wall_s else 0.0
         if busy > 0.9 and self.wall_s > 5 and self.executor in ("thread", "asyncio"):
             out.append("every worker was busy all the time: a higher concurrency may be faster")
-        return out
+        return tuple(out)
 
     @property
     def failures_by_code(self) -> str:
@@ -85,8 +107,12 @@ class Summary:
             f"  attempts  {self.attempts:,}" + (f", {again:,} more than one each" if again > 0 else "")
             + f"; {self.ran_s:.2f} s added up"
         )  # fmt: skip
+        if self.limited_s:
+            lines.append(f"  limited   {self.limited_s:.2f} s, ready to start and kept waiting")
         if self.cooled_s:
-            lines.append(f"  cooldown  {self.cooled_s:.2f} s, as the server asked")
+            lines.append(f"  cooldown  {self.cooled_s:.2f} s, as the server asked; {self.refused:,} refusals")
+        if self.outage_s:
+            lines.append(f"  outage    {self.outage_s:.2f} s without an answer to anybody")
         if self.logins:
             lines.append(f"  sessions  {self.logins} opened, {self.logouts} closed")
         if self.stopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,12 +21,12 @@ from fetchline.interfaces import SessionSpec, Verdict
 from fetchline.retry import Try
 from fetchline.waiting import waits
 
-__all__ = ["RETRY_AFTER_CAP", "Judge", "retry_after"]
+__all__ = ["RETRY_AFTER_CAP", "Judge", "note_freshness", "retry_after"]
+
+_FRESH = "_fetchline_fresh"
 
 RETRY_AFTER_CAP = 300.0
 """Seconds a server may ask for at the most."""
-
-_PATIENCE_S = 300.0  # the schedule's
 
 _RETRIABLE_4XX = frozenset({408, 425, 429})  # RFC 9110 timeout, RFC 8470 too early, RFC 6585 too many
 
@@ -41,6 +42,7 @@ class Judge:
     policy: Try
     session: SessionSpec | None = None
     idempotent: bool = True
+    patience: float = 300.0
     waits: bool = field(default_factory=waits)  # as it was where the judge was made: it travels to workers
 
     def __call__(self, error: BaseException, *, failed: int, attempt: int, elapsed: float) -> Verdict:
@@ -53,14 +55,14 @@ class Judge:
             elapsed: seconds since the item's first attempt.
         """
         verdict = self._judge(error, failed, attempt, elapsed)
-        return verdict if self.waits else _at_once(verdict, 1 + attempt - failed)
+        return verdict if self.waits else _at_once(verdict, 1 + attempt - failed, self.patience)
 
     def _judge(self, error: BaseException, failed: int, attempt: int, elapsed: float) -> Verdict:
         match error:
             case NoData():
                 return Verdict("no_data")
             case NotReady():
-                return Verdict("not_ready", "not_ready", error.after, error.memo)
+                return Verdict("not_ready", "not_ready", error.after, error.memo, error.limit)
             case RetryAfter():
                 return Verdict("throttled", "throttled", min(max(error.seconds, 0.0), RETRY_AFTER_CAP))
             case Unpicklable():
@@ -83,6 +85,10 @@ class Judge:
     def _known(self, error: BaseException, failed: int, attempt: int) -> Verdict | None:
         session = self.session
         if session is not None and session.expired and _matches(session.expired, error):
+            # A login that is refused though it was made for this attempt will not be better the next time. The first
+            # one may have been a session that remembered an old login.
+            if attempt > 1 and getattr(error, _FRESH, False):
+                return Verdict("permanent", "session")
             return Verdict("expired", "session")
         answer = _http_answer(error)
         if answer is not None:
@@ -121,6 +127,12 @@ class Judge:
         return Verdict("retry", verdict.code, max(delay, verdict.delay))
 
 
+def note_freshness(error: BaseException, fresh: bool) -> None:
+    """Note on an error that says the login is over whether the session had been opened for this very attempt."""
+    with contextlib.suppress(AttributeError):  # an exception without a dict
+        setattr(error, _FRESH, fresh)
+
+
 def retry_after(headers: Any) -> float | None:
     """Read a Retry-After header (RFC 9110, 10.2.3): seconds or an HTTP date, between 0 and the cap.
 
@@ -145,11 +157,12 @@ def retry_after(headers: Any) -> float | None:
     return min(max(pause, 0.0), RETRY_AFTER_CAP)
 
 
-def _at_once(verdict: Verdict, held: int) -> Verdict:
+def _at_once(verdict: Verdict, held: int, patience: float) -> Verdict:
     """Leave the wait out, the ``held``-th of its item; what patience would not have waited for is given up."""
     delay = verdict.delay
     before = (held - 1) * delay * 1.001  # no wait is shorter than asked for
-    if verdict.kind in ("throttled", "not_ready") and before + delay > _PATIENCE_S:
+    patience = patience if verdict.patience is None else verdict.patience
+    if verdict.kind in ("throttled", "not_ready") and before + delay > patience:
         return replace(verdict, kind="permanent", delay=0.0)
     return replace(verdict, delay=0.0)
 

@@ -174,7 +174,8 @@ def test_a_throttled_item_holds_everybody_back_and_the_seconds_are_counted_once(
     assert schedule.lease(4.9) is None
     assert schedule.timer(1.0) == 5.0
     assert schedule.lease(5.0) is not None
-    assert schedule.cooled_s == 5.0
+    assert schedule.traffic is not None
+    assert schedule.traffic.cooled_s == 5.0
 
 
 def test_chunks_travel_again_once_a_cooldown_is_over() -> None:

@@ -199,7 +199,7 @@ def test_the_summary_says_what_would_be_better() -> None:
     assert any("timeout" in line for line in fl.Summary(abandoned=2).advice)
     busy = fl.Summary(executor="thread", concurrency=2, wall_s=10, ran_s=20)
     assert any("higher concurrency" in line for line in busy.advice)
-    assert fl.Summary().advice == []
+    assert fl.Summary().advice == ()
     assert "advice" in str(cooled)
 
 

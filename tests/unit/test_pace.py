@@ -36,7 +36,7 @@ def test_a_rate_is_read(text: str, windows: Any) -> None:
     assert Pace.of(text) == Pace(text)
 
 
-@pytest.mark.parametrize("text", ["", "20", "0/s", "-1/s", "20/0s", "1.5/s", "20/fortnight", "20/s,", "s/20"])
+@pytest.mark.parametrize("text", ["20", "0/s", "-1/s", "20/0s", "1.5/s", "20/fortnight", "20/s,", "s/20"])
 def test_what_is_no_rate_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match='is not a rate; write "20/s"'):
         Pace(text)
@@ -130,3 +130,24 @@ def test_starts_are_spaced_and_not_bunched() -> None:
         starts.append(now)
     gaps = [b - a for a, b in itertools.pairwise(starts)]
     assert min(gaps) == pytest.approx(0.1) and max(gaps) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_pace_that_limits_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match='a pace limits something: give a rate, such as "20/s", or adaptive'):
+        fl.Pace(text)
+
+
+@pytest.mark.parametrize("text", ["adaptive", " adaptive ", "20/s, adaptive", "adaptive,20/s"])
+def test_adaptive_may_stand_among_the_rates(text: str) -> None:
+    pace = fl.Pace(text)
+    assert pace.adaptive
+    assert pace.windows == (((20, 1.0),) if "20" in text else ())
+
+
+def test_a_name_is_shared_with_others_and_needs_a_rate_and_a_plain_form() -> None:
+    assert fl.Pace("20/s", name="vendor").name == "vendor"
+    with pytest.raises(ValueError, match="'vendor' is to be shared, and needs a rate"):
+        fl.Pace(name="vendor", adaptive=True)
+    with pytest.raises(ValueError, match="letters, digits"):
+        fl.Pace("20/s", name="../vendor")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from fetchline.hookspecs import hookimpl
-from fetchline.interfaces import Progress, ProgressSpec
+from fetchline.interfaces import Progress, ProgressSpec, held_back
 
 __all__ = ["LogProgress"]
 
@@ -60,6 +60,7 @@ def _line(progress: Progress, *, ended: bool = False) -> str:
     if not ended:
         counts = {"running": progress.running, "retrying": progress.retrying, "waiting": progress.waiting}
         parts += [f"{count} {name}" for name, count in counts.items() if count]
+        parts += [f"{name} {value:.3g}" for name, value in held_back(progress).items()]
         if progress.rate:
             parts.append(f"{progress.rate:.3g}/s")
         if progress.eta_s is not None:

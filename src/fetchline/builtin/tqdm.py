@@ -8,7 +8,7 @@ import weakref
 from typing import Any
 
 from fetchline.hookspecs import hookimpl
-from fetchline.interfaces import Progress, ProgressSpec
+from fetchline.interfaces import Progress, ProgressSpec, held_back
 
 __all__ = ["TqdmProgress", "in_notebook"]
 
@@ -38,7 +38,8 @@ class TqdmProgress:
         bar = self._bar
         bar.total = progress.total
         counts = {"failed": progress.failed, "retrying": progress.retrying, "waiting": progress.waiting}
-        bar.set_postfix({name: count for name, count in counts.items() if count}, refresh=False)
+        held = {name: f"{value:.3g}" for name, value in held_back(progress).items()}
+        bar.set_postfix({**{name: count for name, count in counts.items() if count}, **held}, refresh=False)
         # tqdm draws only when the count has moved far enough; the postfix may be the news.
         if not bar.update(progress.done - bar.n):
             bar.refresh()

@@ -28,6 +28,9 @@ class Limits:
         timeout: seconds an attempt may run; None is no limit, or the driver's own affair.
         fail_fast: the first failure stops the run.
         rates: ``(count, period)`` pairs: starts in any period of so many seconds.
+        adaptive: find out what the other side bears.
+        breaker: items in a row that get no answer are an outage: from then on one start at a time asks whether
+            there is an answer again, uncharged. 0 is never.
         hold: what the results may weigh that are finished and not released, those in flight included at the
             average weight. The head of the line starts all the same, or nothing would ever leave.
     """
@@ -40,6 +43,8 @@ class Limits:
     timeout: float | None = None
     fail_fast: bool = False
     rates: tuple[tuple[int, float], ...] = ()
+    adaptive: bool = False
+    breaker: int = 0
     hold: float = NEVER
 
 
@@ -77,6 +82,11 @@ class StartGate:
         self._rates = [Rate(count, period) for count, period in ordered]
         self._next = float("-inf")
         self.cool_until = float("-inf")
+
+    @property
+    def paced(self) -> bool:
+        """Whether there are rates to keep to."""
+        return bool(self._rates)
 
     def due(self, now: float) -> float:
         """When the next start is allowed; ``now`` if it is now."""

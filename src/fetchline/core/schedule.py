@@ -16,8 +16,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, assert_never
 
-from fetchline.core.limits import NEVER, Limits, StartGate
+from fetchline.core.limits import NEVER, Limits
 from fetchline.core.slots import DONE, FAILED, HELD, READY, RUNNING, Slot, Troubles
+from fetchline.core.timeouts import Timeouts
+from fetchline.core.traffic import Traffic
 from fetchline.core.waits import Waits
 from fetchline.core.weights import Weights
 from fetchline.interfaces import Verdict
@@ -40,30 +42,28 @@ class Schedule:
         running: units of concurrency in use: attempts in flight, a chunk of them counted once.
         done: what has been finished and not drained.
         stopping: the code of the stop, once there was one.
-        cooled_s: seconds that cooldowns held everything back.
+        traffic: what the other side lets start; None as long as nothing was ever asked of us.
     """
 
     __slots__ = (
         "_backlog",
         "_backlog_at",
-        "_clock",
         "_closed",
         "_fed",
-        "_gate",
         "_line",
-        "_moved",
         "_ready",
         "_released",
         "_settled",
+        "_timeouts",
         "_token",
         "_waits",
         "_weights",
         "concurrency",
-        "cooled_s",
         "done",
         "limits",
         "running",
         "stopping",
+        "traffic",
     )
 
     def __init__(self, limits: Limits, *, ordered: bool = False) -> None:
@@ -71,15 +71,13 @@ class Schedule:
         self.concurrency = limits.concurrency
         self.running = 0
         self.stopping: ErrorCode | None = None
-        self.cooled_s = 0.0
-        self._gate = StartGate(limits.rates) if limits.rates else None
+        self.traffic = Traffic(limits) if limits.rates or limits.adaptive else None
         self._ready: deque[Slot] = deque()
         self._waits: Waits[Slot] = Waits()
         self._weights = Weights(limits.hold) if limits.hold < NEVER else None
         self._line: deque[Slot] | None = deque() if ordered else None
         self.done: deque[Slot] = deque()
-        self._clock: deque[tuple[float, Slot, int]] = deque()
-        self._moved: Waits[tuple[Slot, int]] = Waits()
+        self._timeouts = Timeouts(limits.timeout) if limits.timeout is not None else None
         self._backlog: Sequence[Any] = ()
         self._backlog_at = 0
         self._closed = False
@@ -136,31 +134,33 @@ class Schedule:
             return None
         if self._weights is not None and not self._bear():
             return None
-        if self._gate is not None:
-            if self._gate.due(now) > now:
+        traffic = self.traffic
+        if traffic is not None:
+            if traffic.hopeless(now):
+                self.stop("unavailable")
                 return None
-            self._gate.started(now)
+            if not traffic.may_start(self.running, now):
+                return None
         slot = self._ready.popleft()
         slot.state = RUNNING
         self._token = slot.token = self._token + 1
         slot.began = now
         self.running += 1
+        if traffic is not None:
+            traffic.started(slot.token, self.running, now)
         if self._weights is not None:
             self._weights.flying += 1
-        if self.limits.timeout is not None:
-            clock = self._clock
-            clock.append((now + self.limits.timeout, slot, slot.token))
-            while clock[0][1].token != clock[0][2]:
-                clock.popleft()
+        if self._timeouts is not None:
+            self._timeouts.started(slot, now)
         return slot
 
     def lease_more(self, now: float, count: int) -> list[Slot]:
         """Give out up to ``count`` further slots that share one unit of concurrency with a lease: a chunk.
 
-        Only first attempts travel together, and never under a pace: those are started one by one.
+        Only first attempts travel together, and never while starts are limited: those go one by one.
         """
         slots: list[Slot] = []
-        if self.limits.rates or self.stopping is not None:
+        if self.stopping is not None or (self.traffic is not None and not self.traffic.idle):
             return slots
         # They hold no unit of their own: whoever finishes the chunk's last slot gives the one unit back.
         ready, token = self._ready, self._token
@@ -210,6 +210,8 @@ class Schedule:
         """
         back = list(slots)
         for slot in back:
+            if self.traffic is not None:
+                self.traffic.forget(slot.token)
             slot.state = READY
             slot.token = 0
             if alone and slot.troubles is None:
@@ -232,6 +234,8 @@ class Schedule:
         if self._weights is not None:
             self._weights.flying -= 1
             self._weights.add(slot.index, weight)
+        if self.traffic is not None:
+            self.traffic.succeeded(token, now)
         slot.state = DONE
         slot.token = 0
         slot.value = value
@@ -248,26 +252,24 @@ class Schedule:
         """Take a failed attempt: the verdict says whether the slot waits, starts again or is finished."""
         if slot.token != token:
             return False
+        excused = self._tell_traffic(slot, verdict, now)
         troubles = self._end_attempt(slot, error, verdict, now, units)
         if self.stopping is not None and verdict.code == "cancelled":
             # The driver ended it: it failed of the stop, not of itself.
             self._cancel(slot)
             return True
         match verdict.kind:
+            case "retry" if excused:
+                self._hold_uncharged(slot, troubles, 0.0, now, self.limits.patience)
             case "retry":
                 troubles.charged += 1
                 self._hold(slot, now + verdict.delay, troubles.charged < self.limits.retry)
-            case "expired":
-                troubles.logins += 1
-                if troubles.logins > 1:
-                    troubles.charged += 1
-                self._hold(slot, now + verdict.delay, troubles.charged < self.limits.retry)
-            case "throttled":
-                self.cool_down(now, now + verdict.delay)
-                self._hold_uncharged(slot, troubles, verdict.delay, now)
+            case "expired" | "throttled":
+                self._hold_uncharged(slot, troubles, verdict.delay, now, self.limits.patience)
             case "not_ready":
                 troubles.memo = verdict.memo
-                self._hold_uncharged(slot, troubles, verdict.delay, now)
+                patience = self.limits.patience if verdict.patience is None else verdict.patience
+                self._hold_uncharged(slot, troubles, verdict.delay, now, patience)
             case "permanent":
                 self._finish(slot, FAILED)
             case "no_data":
@@ -285,6 +287,8 @@ class Schedule:
         """Take an attempt whose worker died: it is charged to ``max_crashes``, and to nothing else."""
         if slot.token != token:
             return False
+        if self.traffic is not None:
+            self.traffic.forget(token)
         troubles = self._end_attempt(slot, error, verdict, now, units)
         troubles.crashes += 1
         again = troubles.crashes < self.limits.max_crashes and verdict.kind == "retry"
@@ -304,27 +308,13 @@ class Schedule:
 
     def expired(self, now: float) -> list[tuple[Slot, int]]:
         """Which attempts have run past the timeout, with their tokens; the driver judges and fails them."""
-        timeout, clock = self.limits.timeout or 0.0, self._clock
-        due = self._moved.due(now)
-        while clock and (clock[0][0] <= now or clock[0][1].token != clock[0][2]):
-            due.append(clock.popleft()[1:])
-        out: list[tuple[Slot, int]] = []
-        for slot, token in due:
-            if slot.token != token:
-                continue
-            # The worker moves ``began`` while it opens a session: a login is not part of the attempt.
-            if slot.began + timeout > now:
-                self._moved.add(min(slot.began, now) + timeout, (slot, token))
-            else:
-                out.append((slot, token))
-        return out
+        return [] if self._timeouts is None else self._timeouts.expired(now)
 
     def cool_down(self, now: float, until: float) -> None:
         """Start nothing before ``until``."""
-        if self._gate is None:
-            self._gate = StartGate()
-        self.cooled_s += max(0.0, until - max(now, self._gate.cool_until))
-        self._gate.cool_down(until)
+        if self.traffic is None:
+            self.traffic = Traffic(self.limits)
+        self.traffic.cool_down(now, until)
 
     def stop(self, code: ErrorCode = "cancelled") -> None:
         """Start nothing more: what has not started ends with ``code``, what runs is the driver's to end."""
@@ -426,20 +416,26 @@ class Schedule:
     def timer(self, now: float) -> float:
         """When to ask again though nothing happens: a wait is over, the pace allows a start, a timeout."""
         when = self.next_expiry(now)
-        if self.running < self.concurrency:
+        traffic = self.traffic
+        if self.running < self.concurrency and (traffic is None or self.running < traffic.allowed):
             when = min(when, self._waits.when)
-            if self._gate is not None and self.startable:
-                when = min(when, self._gate.due(now))
+            if traffic is not None and self.startable:
+                when = min(when, traffic.due(now))
         return when
 
     def next_expiry(self, now: float) -> float:
         """When an attempt may next run past its timeout, those not started yet counted."""
-        if self.limits.timeout is None:
-            return NEVER
-        first = self._clock[0][0] if self._clock else now + self.limits.timeout
-        return min(first, self._moved.when)
+        return NEVER if self._timeouts is None else self._timeouts.next(now)
 
     # -- inside ---------------------------------------------------------------------------------------------
+
+    def _tell_traffic(self, slot: Slot, verdict: Verdict, now: float) -> bool:
+        """Let a failure count against the other side; whether it is an outage's, and not to be charged."""
+        if self.traffic is None:
+            if verdict.kind != "throttled" and not (self.limits.breaker and verdict.code == "unavailable"):
+                return False
+            self.traffic = Traffic(self.limits)
+        return self.traffic.failed(verdict, slot.index, slot.token, slot.began, now)
 
     def _end_attempt(self, slot: Slot, error: Any, verdict: Verdict, now: float, units: int) -> Troubles:
         troubles = slot.troubles
@@ -471,10 +467,12 @@ class Schedule:
             slot.state = HELD
             self._waits.add(until, slot)
 
-    def _hold_uncharged(self, slot: Slot, troubles: Troubles, delay: float, now: float) -> None:
+    def _hold_uncharged(
+        self, slot: Slot, troubles: Troubles, delay: float, now: float, patience: float
+    ) -> None:
         if troubles.held_since is None:
             troubles.held_since = now
-        self._hold(slot, now + delay, now + delay - troubles.held_since <= self.limits.patience)
+        self._hold(slot, now + delay, now + delay - troubles.held_since <= patience)
 
     def _finish(self, slot: Slot, state: int) -> None:
         slot.state = state

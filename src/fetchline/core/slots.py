@@ -14,14 +14,13 @@ READY, RUNNING, HELD, DONE, FAILED = range(5)
 class Troubles:
     """What a slot carries once its first attempt did not succeed; most slots never do."""
 
-    __slots__ = ("attempts", "charged", "crashes", "first", "held_since", "logins", "memo", "verdict")
+    __slots__ = ("attempts", "charged", "crashes", "first", "held_since", "memo", "verdict")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.charged = 0
         self.first = 0.0  # when the first attempt began
         self.crashes = 0
-        self.logins = 0
         self.held_since: float | None = None
         self.memo: Any = None
         self.verdict: Verdict | None = None

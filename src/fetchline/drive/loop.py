@@ -14,7 +14,8 @@ from fetchline.drive.source import Source
 from fetchline.interfaces import LoopWorker
 from fetchline.worker.attempt import open_async
 from fetchline.worker.context import Cell, current
-from fetchline.worker.sessions import OPENING, LoopSessions
+from fetchline.worker.loop_sessions import LoopSessions
+from fetchline.worker.sessions import OPENING
 
 __all__ = ["start_tasks"]
 

@@ -38,7 +38,6 @@ class Item:
     attempts = 0
     charged = 0
     crashes = 0
-    logins = 0
     held_since = NEVER
     not_before = 0.0
     began = 0.0
@@ -86,6 +85,10 @@ class Oracle:
         self.released = 0
         self.stop_code: ErrorCode | None = None
         self.cool_until = 0.0
+        self.ramp = NEVER
+        self.silent: set[int] = set()
+        self.down_since = NEVER
+        self.probe = self.probe_pause = 0.0
         self.starts: list[float] = []
         self.interval = 0.0
         self.place = -NEVER
@@ -105,11 +108,13 @@ class Oracle:
 
     def started(self, slot: Slot, now: float) -> Item:
         """A lease was given: was it allowed?"""
-        if self.units >= self.concurrency:
-            raise Broken("bounded", f"attempt {self.units + 1} at once of {self.concurrency}")
+        if self.units >= self.allowed:
+            raise Broken("bounded", f"attempt {self.units + 1} at once of {self.allowed}")
         self.units += 1
         if now < self.cool_until:
             raise Broken("pace", f"a start at {now} in a cooldown until {self.cool_until}")
+        if self.down_since < NEVER:
+            self._probed(now)
         if self.interval:
             self._pace(now)
         fresh = slot.index >= self.unborn
@@ -129,8 +134,8 @@ class Oracle:
         """Further slots were given to share one unit with ``first``."""
         riders = []
         for slot in slots:
-            if now < self.cool_until or self.interval:
-                raise Broken("pace", "a chunk under a pace")
+            if now < self.cool_until or self.interval or self.ramp < NEVER or self.down_since < NEVER:
+                raise Broken("pace", "a chunk while starts are limited")
             item = self._taken(slot, now)
             if item.attempts or item.alone:
                 raise Broken("charges", f"item {item.index} travels in a chunk after trouble")
@@ -174,6 +179,44 @@ class Oracle:
         item.began = now
         return item
 
+    @property
+    def allowed(self) -> float:
+        """Units that may be in use: after a cooldown or an outage one, and one more for each answer."""
+        return min(self.concurrency, self.ramp)
+
+    def cooled(self, now: float, until: float) -> None:
+        if until > now:
+            self.cool_until = max(self.cool_until, until)
+            self.ramp = 1 if self.limits.concurrency > 1 else NEVER
+
+    def heard(self, now: float) -> None:
+        """The other side has answered."""
+        self.silent.clear()
+        if self.down_since < NEVER:
+            self.down_since = NEVER
+            self.ramp = 1 if self.limits.concurrency > 1 else NEVER
+        if self.ramp < NEVER and now >= self.cool_until:
+            self.ramp = self.ramp + 1 if self.ramp + 1 < self.limits.concurrency else NEVER
+
+    def unheard(self, item: Item, now: float) -> bool:
+        """An item got no answer; whether that is an outage's fault."""
+        if not self.limits.breaker:
+            return False
+        self.silent.add(item.index)
+        if self.down_since == NEVER and len(self.silent) == self.limits.breaker:
+            self.down_since, self.probe, self.probe_pause = now, now + 0.125, 0.125
+        return self.down_since < NEVER
+
+    def _probed(self, now: float) -> None:
+        if now < self.probe:
+            raise Broken("pace", f"a start at {now} in an outage, the next is due at {self.probe}")
+        if self.hopeless(now):
+            raise Broken("stop_is_kept", f"a start at {now} in an outage since {self.down_since}")
+        self.probe, self.probe_pause = now + self.probe_pause, min(1.5, 2 * self.probe_pause)
+
+    def hopeless(self, now: float) -> bool:
+        return now >= self.down_since + self.limits.patience
+
     def full(self) -> bool:
         """Whether the results held, with those in flight reckoned at the average, weigh what they may."""
         if self.limits.hold == NEVER or not self.weights:
@@ -200,6 +243,8 @@ class Oracle:
     def _paced(self) -> float:
         """From when on a start is allowed, as far as pace goes."""
         due, starts = self.cool_until, self.starts
+        if self.down_since < NEVER:
+            due = max(due, self.probe)
         if starts:
             due = max(due, self.place)
             for count, period in self.limits.rates:
@@ -225,14 +270,14 @@ class Oracle:
 
     def refused(self, now: float) -> None:
         """No lease was given: was there a reason?"""
-        if self.units < self.concurrency and self.stop_code is None and self.startable(now) <= now:
+        if self.units < self.allowed and self.stop_code is None and self.startable(now) <= now:
             raise Broken("waiting_frees_the_slot", f"nothing starts at {now} with {self.units} units in use")
 
     def timer(self, due: float, now: float, live: Iterable[Item]) -> None:
         """After a refused lease the driver sleeps until ``due``: not too long, and not for nothing."""
         if due <= now:
             raise Broken("everything_ends", f"the timer rings at {due}, before {now}: a hot loop")
-        if self.units < self.concurrency and self.stop_code is None:
+        if self.units < self.allowed and self.stop_code is None:
             latest = max(self.startable(now), now)
             if due > latest:
                 raise Broken("everything_ends", f"the timer rings at {due}, a start is due at {latest}")
@@ -263,6 +308,7 @@ class Oracle:
             raise Broken("one_outcome", "a late answer was taken")
 
     def succeeded(self, item: Item, value: Any, weight: float) -> None:
+        self.heard(item.ended)
         item.weight = weight
         self.weights.append(weight)
         self._over(item, True, value, None)
@@ -272,16 +318,23 @@ class Oracle:
         item.error = error
         limits, kind = self.limits, verdict.kind
         until = now + verdict.delay
-        if kind in ("throttled", "not_ready"):
+        if kind == "throttled":
+            self.cooled(now, until)
+        excused = False
+        if verdict.code == "unavailable":
+            excused = self.unheard(item, now)
+        elif kind != "throttled" and verdict.code not in ("timeout", "session"):
+            self.heard(now)
+        if kind == "retry" and excused:
+            until = now
+        if kind in ("throttled", "not_ready", "expired") or (kind == "retry" and excused):
             item.held_since = min(item.held_since, now)
-            again = until - item.held_since <= limits.patience
-            if kind == "throttled":
-                self.cool_until = max(self.cool_until, until)
-            else:
+            patience = limits.patience if verdict.patience is None else verdict.patience
+            again = until - item.held_since <= patience
+            if kind == "not_ready":
                 item.memo = verdict.memo
-        elif kind in ("retry", "expired"):
-            item.logins += kind == "expired"
-            item.charged += kind == "retry" or item.logins > 1
+        elif kind == "retry":
+            item.charged += 1
             again = item.charged < limits.retry
         elif kind == "no_data":
             self._over(item, True, error, verdict.code)

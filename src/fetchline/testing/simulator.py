@@ -57,7 +57,7 @@ _VERDICTS: Final = (
     _RETRY,
     Verdict("throttled", "throttled", 2.0),
     Verdict("not_ready", "not_ready", 1.0, memo="task 1"),
-    Verdict("not_ready", "not_ready", 2.0, memo="task 2"),
+    Verdict("not_ready", "not_ready", 2.0, memo="task 2", patience=8.0),
     Verdict("expired", "session", 0.0),
     Verdict("expired", "session", 1.0),
     Verdict("permanent", "permanent"),
@@ -67,6 +67,10 @@ _VERDICTS: Final = (
     Verdict("not_ready", "not_ready", 0.0),
     Verdict("retry", "error", 3.0),
     Verdict("stop", "banned"),
+)
+_DOWN: Final = tuple(
+    Verdict("retry", "unavailable", verdict.delay) if verdict.code == "error" else verdict
+    for verdict in _VERDICTS
 )
 
 
@@ -108,10 +112,11 @@ def _limits(concurrency: int, choice: int, further: int) -> Limits:
         _WINDOWS[choice & 7],
         retry=1 + ((choice >> 3) & 3),
         max_crashes=1 + (choice >> 7),
-        patience=4.0,
+        patience=1.0 if further & 64 else 4.0,
         timeout=_TIMEOUTS[(choice >> 5) & 3],
         fail_fast=further & 0xF8 == 0xF8,
         rates=_RATES[further & 7],
+        breaker=2 if further & 64 else 0,
         hold=_HOLDS[(further >> 3) & 7],
     )
 
@@ -167,6 +172,8 @@ class _Run:
     def lease(self) -> bool:
         slot = self.schedule.lease(self.now)
         if slot is None:
+            if self.oracle.hopeless(self.now) and self.schedule.stopping == "unavailable":
+                self.oracle.stopped("unavailable")
             self.oracle.refused(self.now)
             return False
         self.live.append(self.oracle.started(slot, self.now))
@@ -192,7 +199,7 @@ class _Run:
         if choice < 32:
             self.succeed(item)
         elif choice < 58:
-            self.fail(item, _VERDICTS[self.draw() & 15])
+            self.fail(item, (_DOWN if self.limits.breaker else _VERDICTS)[self.draw() & 15])
         else:
             self.crash(item, _LOST if choice == 58 else _CRASH)
 
@@ -341,7 +348,7 @@ class _Run:
     def cool_down(self) -> None:
         until = self.now + (self.draw() & 7) / 2
         self.schedule.cool_down(self.now, until)
-        self.oracle.cool_until = max(self.oracle.cool_until, until)
+        self.oracle.cooled(self.now, until)
 
     def set_concurrency(self) -> None:
         self.schedule.concurrency = self.oracle.concurrency = 1 + self.draw() % 4

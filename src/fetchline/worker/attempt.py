@@ -17,9 +17,11 @@ from typing import Any
 
 from fetchline.interfaces import Verdict, Worker
 from fetchline.items import Args, key_of
-from fetchline.verdict import Judge
+from fetchline.verdict import Judge, note_freshness
 from fetchline.worker.context import Call, Cell, current
-from fetchline.worker.sessions import OPENING, Login, LoopSessions, SessionUse, ThreadSessions
+from fetchline.worker.loop_sessions import Login, LoopSessions
+from fetchline.worker.sessions import OPENING, SessionUse
+from fetchline.worker.thread_sessions import ThreadSessions
 
 __all__ = ["Program", "is_async", "make_portable", "open_async", "open_sync"]
 
@@ -36,6 +38,7 @@ class Program:
     judge: Judge
     reference: Any = None
     name: str = "fetch"
+    version: str = "1"
     params: Mapping[str, Any] = field(default_factory=dict)
     session: SessionUse | None = None
     middleware: tuple[Callable[[], Any], ...] = ()
@@ -62,6 +65,14 @@ class Program:
     def key_of(self, item: Any) -> str:
         return key_of(item) if self.key is None else self.key(item)
 
+    def idempotency_key(self, item: Any) -> str:
+        """A UUID of what is asked for: the same in every attempt and in every run that asks the same."""
+        import uuid
+
+        params = [f"{name}={_canonical(self.params[name])}" for name in sorted(self.params)]
+        asked = [self.name, self.version, *params, self.key_of(item) or _canonical(item)]
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, "\0".join(asked)))
+
     def label(self, call: Call) -> str:
         """The item, for a message; its key function is the user's, and not for the driver's threads."""
         return repr(key_of(call.item)) if self.key is None else f"item {call.index}"
@@ -76,6 +87,13 @@ class Program:
         except Exception as bug:
             error.add_note(f"judging this error raised {bug!r}")
             return Verdict("permanent", "error")
+
+
+def _canonical(value: Any) -> str:
+    try:
+        return key_of(value)
+    except TypeError:
+        return repr(value)
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -167,6 +185,7 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
                 return finish(bound(call.item, extra))
             except Exception as error:
                 if use.is_expired(error):
+                    note_freshness(error, sessions.fresh)
                     sessions.renew()
                 raise
 
@@ -223,6 +242,7 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                     own = LoopSessions()
                     stack.push_async_callback(own.close)
                 call.began = OPENING
+                fresh = not own.has(use)
                 try:
                     login = await own.get(use)
                 finally:
@@ -235,6 +255,7 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                 return finish(await bound(call.item, extra))
             except Exception as error:
                 if use is not None and login is not None and use.is_expired(error):
+                    note_freshness(error, fresh)
                     own.renew(use, login)
                 raise
 

@@ -6,7 +6,7 @@ at once and what has not begun can be given back while an item runs.
 Frames to the child: ``I`` who the parent is; ``V`` logging levels; ``P`` a program; ``C`` a chunk of calls;
 ``A`` one call of a coroutine function, ``K`` cancel it; ``F`` a plain function call; ``G`` give back what has not
 begun; ``X`` leave. Frames from it: ``R`` results of a chunk; ``U`` a chunk that did not load; ``A`` and ``F`` the
-outcome of a call; ``B`` an ``A`` has begun; ``L`` a log record.
+outcome of a call; ``B`` an ``A`` has begun; ``L`` a log record; ``S`` a session has been opened or closed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 
 from fetchline.errors import Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
+from fetchline.worker import sessions
 from fetchline.worker.attempt import Program, open_sync
 from fetchline.worker.logs import Forward, take_levels
 from fetchline.worker.remote import failure
@@ -335,6 +336,7 @@ def main(fd: int, cell_fd: int, lifeline: int) -> None:
     child = Child(pipe, cell)
     logging.getLogger().addHandler(Forward(lambda record: pipe.send(b"L", record)))
     take_levels(about["levels"])
+    sessions.report = lambda sign, token: pipe.send(b"S", f"{sign}{token}".encode())
     child.parent = about["pid"]
     sys.path[:] = about["path"]
     os.environ.clear()

@@ -45,6 +45,8 @@ class Attempt:
         key: the item's key; empty in a direct call.
         number: 1 for the first attempt of the item.
         memo: what the last ``NotReady(memo=...)`` of this item left, else None.
+        idempotency_key: a UUID to send along with a write, so that the server takes it once: the same for every
+            attempt of the item, and when the same is run again.
         deadline: the time on ``time.monotonic``'s clock at which the attempt is given up, or None.
         logger: a logger that names the key.
     """
@@ -52,6 +54,7 @@ class Attempt:
     key: str = ""
     number: int = 1
     memo: Any = None
+    idempotency_key: str = ""
     deadline: float | None = None
     logger: logging.LoggerAdapter[logging.Logger] = field(
         default_factory=lambda: logging.LoggerAdapter(logging.getLogger("fetchline.attempt"), {})
@@ -74,6 +77,7 @@ def attempt() -> Attempt:
         key=key,
         number=call.number,
         memo=None if troubles is None else troubles.memo,
+        idempotency_key=program.idempotency_key(call.item),
         deadline=None if program.timeout is None else call.began + program.timeout,
         logger=logging.LoggerAdapter(
             logging.getLogger("fetchline.attempt"), {"key": key, "number": call.number}

@@ -26,6 +26,7 @@ from typing import Any
 from fetchline.worker.child import CELL_SIZE, Cell
 from fetchline.worker.child import main as child_main
 from fetchline.worker.logs import levels, relog
+from fetchline.worker.sessions import count
 from fetchline.worker.transport import Frame, Pipe, dump
 
 __all__ = ["Process", "start"]
@@ -51,14 +52,18 @@ class Process:
         self.served = False
 
     def receive(self, timeout: float | None = None) -> Frame | None:
-        """Wait for a frame; None when so many seconds are over. What it logs is logged here on the way.
+        """Wait for a frame; None when so many seconds are over. What it logs and counts is taken on the way.
 
         Raises:
             EOFError: it has died.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        while (frame := self.pipe.receive(timeout)) is not None and frame[0] == b"L":
-            relog(frame[1])
+        while (frame := self.pipe.receive(timeout)) is not None and frame[0] in b"LS":
+            if frame[0] == b"L":
+                relog(frame[1])
+            else:
+                said = bytes(frame[1]).decode()
+                count(said[0], said[1:])
             timeout = None if until is None else max(0.0, until - time.monotonic())
         if frame is not None:
             self.served = True

@@ -1,54 +1,77 @@
-"""Sessions: opened in the worker that uses them, once for their scope, closed exactly once by it.
+"""Sessions: what a fetcher asked for, how one is opened and closed, and who counts them.
 
-An opened session belongs to a ``Worker`` (``interfaces``), which closes it at its end, on its own thread; with
-a warm pool that is later than the end of the run. Sessions are never pickled: what travels is a ``SessionUse``.
+Sessions are never pickled: what travels is a ``SessionUse``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from fetchline.errors import SessionFailed, text_of
-from fetchline.interfaces import SessionSpec, Worker
+from fetchline.interfaces import SessionSpec
+from fetchline.waiting import waits
 
-__all__ = ["OPENING", "Login", "LoopSessions", "SessionUse", "ThreadSessions"]
+__all__ = ["OPENING", "SessionUse", "close", "count", "failure", "is_old", "open_", "pause", "slow"]
 
 _log = logging.getLogger("fetchline.session")
 
-_LEAVE_S = 5.0
 OPENING = float("inf")
 """When an attempt began whose session is still opening: a login is not part of the attempt's timeout."""
 
 
 class Counts:
-    """Sessions that one run opened and closed in this process."""
+    """Sessions that one run opened and closed, in this process and in worker processes of ours."""
 
-    __slots__ = ("_lock", "closed", "opened")
+    __slots__ = ("__weakref__", "_lock", "_token", "closed", "opened")
 
-    def __init__(self) -> None:
+    def __init__(self, token: str = "") -> None:
         self._lock = threading.Lock()
+        self._token = token
         self.opened = 0
         self.closed = 0
+        _counted[token] = self
 
     def open(self) -> None:
         with self._lock:
             self.opened += 1
+        report("+", self._token)
 
     def close(self) -> None:
         with self._lock:
             self.closed += 1
+        report("-", self._token)
 
-    def __reduce__(self) -> tuple[type[Counts], tuple[()]]:
-        return Counts, ()
+    def __reduce__(self) -> tuple[type[Counts], tuple[str]]:
+        return Counts, (self._token,)
+
+
+# Of several runs with one session the last counts: a warm worker does not know for whom it opens.
+_counted: WeakValueDictionary[str, Counts] = WeakValueDictionary()
+
+
+def _nobody(sign: str, token: str) -> None: ...
+
+
+report: Callable[[str, str], None] = _nobody
+"""Where a worker process tells its parent of each session."""
+
+
+def count(sign: str, token: str) -> None:
+    """Take such a report."""
+    counts = _counted.get(token)
+    if counts is not None:
+        (counts.open if sign == "+" else counts.close)()
 
 
 _tokens: deque[tuple[SessionSpec, Mapping[str, Any], str]] = deque(maxlen=256)
@@ -76,10 +99,10 @@ class SessionUse:
         with _tokens_lock:
             for known, held, token in _tokens:
                 if known == spec and held == options:
-                    return cls(spec, options, parameter, token)
+                    return cls(spec, options, parameter, token, Counts(token))
             token = uuid.uuid4().hex
             _tokens.append((spec, dict(options), token))
-        return cls(spec, options, parameter, token)
+        return cls(spec, options, parameter, token, Counts(token))
 
     def __eq__(self, other: object) -> bool:
         return self.token == other.token if isinstance(other, SessionUse) else NotImplemented
@@ -109,140 +132,35 @@ class SessionUse:
         return factory(**self.options)
 
 
-class _Shared:
-    """A process-wide login: opened by the first worker that asks, closed by the last that leaves it."""
-
-    def __init__(self, use: SessionUse) -> None:
-        self.use = use
-        self.value, self._stack = _enter(use)
-        self.holders = 0
-        self.stale = False
-
-    def leave(self) -> None:
-        with _shared_lock:
-            self.holders -= 1
-            last = self.holders == 0
-            if last and _shared.get(self.use) is self:
-                del _shared[self.use]
-        if last:
-            _close(self._stack, self.use)
-
-    def expire(self) -> None:
-        """The next worker that asks logs in anew; those at work with this one keep it until they are done."""
-        with _shared_lock:
-            self.stale = True
-            if _shared.get(self.use) is self:
-                del _shared[self.use]
+def is_old(opened_at: float, max_age: float | None) -> bool:
+    return max_age is not None and time.monotonic() - opened_at >= max_age
 
 
-_shared: dict[SessionUse, _Shared] = {}
-_shared_lock = threading.RLock()  # held while one worker logs in and the others wait
-
-
-def _join(use: SessionUse) -> _Shared:
-    with _shared_lock:
-        shared = _shared.get(use)
-        if shared is None:
-            shared = _shared[use] = _Shared(use)
-        shared.holders += 1
-        return shared
-
-
-class ThreadSessions:
-    """The sessions of one worker that makes one attempt at a time, on its own thread."""
-
-    __slots__ = ("_use", "_worker")
-
-    def __init__(self, use: SessionUse, worker: Worker) -> None:
-        self._use = use
-        self._worker = worker
-
-    @contextmanager
-    def session(self, call: Any) -> Iterator[Any]:
-        """Give the session for one attempt; opens it if it is not open."""
-        use = self._use
-        held: _Held | None = self._worker.kept.get(use)
-        if held is not None and held.stale():
-            held.close()
-            held = None
-        if held is not None:
-            yield held.value
-            return
-        call.began = OPENING
+def open_(use: SessionUse) -> tuple[Any, ExitStack]:
+    """Open a session, as often and as long as its spec says."""
+    failed, first = 0, time.monotonic()
+    while True:
         try:
-            held = self._open()
-        finally:
-            call.began = time.monotonic()
-        try:
-            yield held.value
-        finally:
-            if use.spec.scope == "attempt":
-                held.close()
-
-    def renew(self) -> None:
-        """The login is no longer valid: the next attempt opens a new one."""
-        held: _Held | None = self._worker.kept.get(self._use)
-        if held is not None:
-            held.expire()
-            held.close()
-
-    def _open(self) -> _Held:
-        use, worker = self._use, self._worker
-        if use.spec.scope == "process":
-            shared = _join(use)
-            held = _Held(shared.value, shared.leave, shared.expire, lambda: shared.stale)
-        else:
-            value, stack = _enter(use)
-            held = _Held(value, lambda: _close(stack, use))
-        if use.spec.scope == "attempt":
-            return held
-
-        def leave() -> None:
-            if worker.kept.get(use) is held:
-                del worker.kept[use]
-
-        held.on_close(leave)
-        worker.kept[use] = held
-        worker.callback(held.close)
-        return held
+            timeout = use.spec.open_timeout
+            return _open_once(use) if timeout is None else _open_aside(use, timeout)
+        except SessionFailed as error:
+            failed += 1
+            wait = pause(use, error, failed, time.monotonic() - first)
+            if wait is None:
+                raise
+            time.sleep(wait)
 
 
-def _never() -> bool:
-    return False
+def pause(use: SessionUse, error: SessionFailed, failed: int, elapsed: float) -> float | None:
+    """Seconds to wait before another login; None for no further one."""
+    policy, cause = use.spec.login, error.__cause__ or error
+    if policy is None or failed >= policy.limit:
+        return None
+    wait = policy.judge(cause, failed, elapsed)
+    return wait if wait is None or waits() else 0.0
 
 
-def _nothing() -> None: ...
-
-
-class _Held:
-    """A session as one worker holds it; ``close`` acts once."""
-
-    __slots__ = ("_close", "_left", "expire", "stale", "value")
-
-    def __init__(
-        self,
-        value: Any,
-        close: Callable[[], None],
-        expire: Callable[[], None] = _nothing,
-        stale: Callable[[], bool] = _never,
-    ) -> None:
-        self.value = value
-        self.expire = expire
-        self.stale = stale
-        self._close: Callable[[], None] | None = close
-        self._left: Callable[[], None] = _nothing
-
-    def on_close(self, left: Callable[[], None]) -> None:
-        self._left = left
-
-    def close(self) -> None:
-        close, self._close = self._close, None
-        if close is not None:
-            self._left()
-            close()
-
-
-def _enter(use: SessionUse) -> tuple[Any, ExitStack]:
+def _open_once(use: SessionUse) -> tuple[Any, ExitStack]:
     stack = ExitStack()
     try:
         manager = use.make(asynchronous=False)
@@ -253,12 +171,44 @@ def _enter(use: SessionUse) -> tuple[Any, ExitStack]:
             )
         value = stack.enter_context(manager)
     except Exception as error:
-        raise _failed(use, error) from error
+        raise failure(use, error) from error
     use.counts.open()
     return value, stack
 
 
-def _close(stack: ExitStack, use: SessionUse) -> None:
+def _open_aside(use: SessionUse, timeout: float) -> tuple[Any, ExitStack]:
+    """Open on another thread, which nobody waits for any longer than ``timeout`` seconds."""
+    opened: Future[tuple[Any, ExitStack]] = Future()
+
+    def work() -> None:
+        held, failed = None, None
+        try:
+            held = _open_once(use)
+        except BaseException as error:  # SystemExit too: it is the attempt's
+            failed = error
+        if opened.set_running_or_notify_cancel():
+            if failed is not None:
+                opened.set_exception(failed)
+            elif held is not None:
+                opened.set_result(held)
+        elif held is not None:
+            close(held[1], use)  # too late: nobody wants it
+
+    context = copy_context()
+    threading.Thread(target=context.run, args=(work,), name="fetchline-login", daemon=True).start()
+    try:
+        return opened.result(timeout)
+    except TimeoutError as late:
+        if opened.cancel():
+            raise slow(use, timeout) from late
+        return opened.result()
+
+
+def slow(use: SessionUse, timeout: float) -> SessionFailed:
+    return SessionFailed(f"session {use.spec.name!r} did not open within {timeout:g} s")
+
+
+def close(stack: ExitStack, use: SessionUse) -> None:
     use.counts.close()
     try:
         stack.close()
@@ -266,116 +216,7 @@ def _close(stack: ExitStack, use: SessionUse) -> None:
         _log.warning("session %r did not close cleanly: %r", use.spec.name, error)
 
 
-def _failed(use: SessionUse, error: Exception) -> SessionFailed:
+def failure(use: SessionUse, error: Exception) -> SessionFailed:
     return SessionFailed(
         f"session {use.spec.name!r} could not be opened: {type(error).__name__}: {text_of(error)}"
     )
-
-
-class Login:
-    """A session of a loop, opened; counted, so that it is not closed under an attempt that still uses it."""
-
-    __slots__ = ("_leave", "ready", "stale", "task", "users", "value")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.ready: asyncio.Future[None] = loop.create_future()
-        self.value: Any = None
-        self.users = 0
-        self.stale = False
-        self._leave = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
-
-    def leave(self) -> None:
-        self.users -= 1
-        if self.stale and self.users == 0:
-            self._leave.set()
-
-    def end(self) -> None:
-        """Close it once nobody uses it."""
-        self.stale = True
-        if self.users == 0:
-            self._leave.set()
-
-    def end_now(self) -> None:
-        self._leave.set()
-
-    async def keep(self, use: SessionUse) -> None:
-        """Open, wait, close; all in one task of its own."""
-        try:
-            manager = use.make(asynchronous=True)
-            asynchronous = hasattr(manager, "__aenter__")
-            self.value = await manager.__aenter__() if asynchronous else manager.__enter__()
-        except asyncio.CancelledError:
-            self.ready.cancel()
-            raise
-        except BaseException as error:  # SystemExit here would end the loop: it is the attempt's
-            failed: BaseException = error
-            if isinstance(error, Exception):
-                failed = _failed(use, error)
-                failed.__cause__ = error
-            self.ready.set_exception(failed)
-            self.ready.exception()  # nobody may be waiting any more
-            return
-        use.counts.open()
-        if not self.ready.done():
-            self.ready.set_result(None)
-        try:
-            await self._leave.wait()
-        finally:
-            use.counts.close()
-            try:
-                if asynchronous:
-                    await manager.__aexit__(None, None, None)
-                else:
-                    manager.__exit__(None, None, None)
-            except (Exception, SystemExit) as error:
-                _log.warning("session %r did not close cleanly: %r", use.spec.name, error)
-
-
-class LoopSessions:
-    """The sessions of one event loop, shared by its attempts.
-
-    Each is opened and closed by one task of its own: cancel scopes and context variables must not be entered
-    in one task and left in another.
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[SessionUse, Login] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def get(self, use: SessionUse) -> Login:
-        """Give the session; whoever asks first opens it while the others wait. Give it back by ``leave``."""
-        login = self._open.get(use)
-        if login is None:
-            login = self._open[use] = Login(asyncio.get_running_loop())
-            login.task = asyncio.create_task(login.keep(use))
-            self._tasks.add(login.task)
-            login.task.add_done_callback(self._tasks.discard)
-        # Counted before it is ready: whoever is first may find it expired before the others have gone on.
-        login.users += 1
-        try:
-            # An attempt that is cancelled while it waits must not cancel the opening for the others.
-            await asyncio.shield(login.ready)
-        except BaseException as error:
-            login.leave()
-            if not isinstance(error, asyncio.CancelledError) and self._open.get(use) is login:
-                del self._open[use]
-            raise
-        return login
-
-    def renew(self, use: SessionUse, login: Login) -> None:
-        """A login is no longer valid: the next attempt opens another; told twice, it is one new login."""
-        if self._open.get(use) is login:
-            del self._open[use]
-        login.end()
-
-    async def close(self) -> None:
-        """Close every session, each in the task that opened it."""
-        for login in self._open.values():
-            login.end_now()
-            if not login.ready.done() and login.task is not None:
-                login.task.cancel()  # nobody waits for this opening any more
-        self._open.clear()
-        if self._tasks:
-            # A logout that hangs is not waited for.
-            await asyncio.wait(self._tasks, timeout=_LEAVE_S)

@@ -12,8 +12,8 @@ from fetchline.errors import Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import open_async
 from fetchline.worker.context import Cell, current
+from fetchline.worker.loop_sessions import LoopSessions
 from fetchline.worker.remote import FarCall, failure, success
-from fetchline.worker.sessions import LoopSessions
 from fetchline.worker.transport import dump_error, load, pack_value
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from fetchline.core.limits import Limits, StartGate
+from fetchline.core.limits import NEVER, Limits, StartGate
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import HELD, Slot
+from fetchline.core.traffic import Traffic
 from fetchline.interfaces import Verdict
 from planted._bugs import BUGS, bug, told
 
@@ -113,27 +114,103 @@ BUGS["WaitsForEver"] = told(patience=lambda _: 1e9)
 BUGS["GoesOnAfterTheFirstFailure"] = told(fail_fast=lambda _: False)
 
 
-# -- pace --------------------------------------------------------------------------------------------------
+# -- traffic -----------------------------------------------------------------------------------------------
 
 
-@bug
-class StartsInACooldown(Schedule):
+def traffic(cls: type[Traffic]) -> type[Traffic]:
+    """Plant a bug in the schedule's traffic."""
+
+    class Misled(Schedule):
+        def __init__(self, limits: Limits, *, ordered: bool = False) -> None:
+            super().__init__(limits, ordered=ordered)
+            self.traffic = cls(limits)
+
+    BUGS[cls.__name__] = Misled
+    return cls
+
+
+@traffic
+class StartsInACooldown(Traffic):
     def cool_down(self, now: float, until: float) -> None:
         pass
 
 
-@bug
-class ShortensACooldown(Schedule):
+@traffic
+class ShortensACooldown(Traffic):
     def cool_down(self, now: float, until: float) -> None:
         super().cool_down(now, until)
-        assert self._gate is not None
-        self._gate.cool_until = until
+        self.gate.cool_until = until
 
 
-@bug
-class NeverEndsACooldown(Schedule):
+@traffic
+class NeverEndsACooldown(Traffic):
     def cool_down(self, now: float, until: float) -> None:
         super().cool_down(now, until + 1.0)
+
+
+@traffic
+class GoesOnWithEverythingAtOnce(Traffic):
+    def cool_down(self, now: float, until: float) -> None:
+        super().cool_down(now, until)
+        self._ramp = NEVER
+
+
+@traffic
+class StaysSlowAfterACooldown(Traffic):
+    def _answered(self, now: float) -> None:
+        ramp = self._ramp
+        super()._answered(now)
+        self._ramp = min(ramp, self._ramp)
+
+
+@traffic
+class TakesAFailureForAnAnswer(Traffic):
+    def failed(self, verdict: Verdict, index: int, token: int, began: float, now: float) -> bool:
+        excused = super().failed(verdict, index, token, began, now)
+        self._answered(now)
+        return excused
+
+
+@traffic
+class NoticesNoOutage(Traffic):
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self.outage = None
+
+
+@traffic
+class TakesOneItemForAnOutage(Traffic):
+    def failed(self, verdict: Verdict, index: int, token: int, began: float, now: float) -> bool:
+        return super().failed(verdict, token, token, began, now)
+
+
+@traffic
+class ChargesAnOutage(Traffic):
+    def failed(self, verdict: Verdict, index: int, token: int, began: float, now: float) -> bool:
+        super().failed(verdict, index, token, began, now)
+        return False
+
+
+@traffic
+class ProbesWithoutAPause(Traffic):
+    def started(self, token: int, running: int, now: float) -> None:
+        super().started(token, running, now)
+        if self.outage is not None:
+            self.outage._next = now
+
+
+@traffic
+class NeverComesBack(Traffic):
+    def _answered(self, now: float) -> None:
+        outage, self.outage = self.outage, None
+        super()._answered(now)
+        self.outage = outage
+
+
+@traffic
+class NeverGivesUp(Traffic):
+    def hopeless(self, now: float) -> bool:
+        return False
 
 
 class _Generous(StartGate):
@@ -148,32 +225,30 @@ class _Unspaced(StartGate):
         self._next = now
 
 
-@bug
-class StartsTooClose(Schedule):
-    def __init__(self, limits: Limits, *, ordered: bool = False) -> None:
-        super().__init__(limits, ordered=ordered)
-        if limits.rates:
-            self._gate = _Generous(limits.rates)
+@traffic
+class StartsTooClose(Traffic):
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self.gate = _Generous(limits.rates)
 
 
-@bug
-class StartsInBursts(Schedule):
-    def __init__(self, limits: Limits, *, ordered: bool = False) -> None:
-        super().__init__(limits, ordered=ordered)
-        if limits.rates:
-            self._gate = _Unspaced(limits.rates)
+@traffic
+class StartsInBursts(Traffic):
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self.gate = _Unspaced(limits.rates)
 
 
 @bug
 class ForgetsThePaceOfRetries(Schedule):
     def lease(self, now: float) -> Slot | None:
-        gate = self._gate
+        known = self.traffic
         if self._ready and self._ready[0].troubles is not None:
-            self._gate = None
+            self.traffic = None
         try:
             return super().lease(now)
         finally:
-            self._gate = gate
+            self.traffic = known
 
 
 BUGS["CountsOneMoreInAPeriod"] = told(rates=lambda rates: tuple((n + (n > 2), s) for n, s in rates))
@@ -240,7 +315,7 @@ class OverlooksATimeout(Schedule):
 @bug
 class TimesALoginOut(Schedule):
     def expired(self, now: float) -> list[tuple[Slot, int]]:
-        for _, slot, _ in self._clock:
+        for _, slot, _ in self._timeouts._clock if self._timeouts else ():
             slot.began = min(slot.began, now - 1.0)
         return super().expired(now)
 
@@ -248,6 +323,7 @@ class TimesALoginOut(Schedule):
 @bug
 class TimesALaterAttemptOut(Schedule):
     def expired(self, now: float) -> list[tuple[Slot, int]]:
-        late = [(slot, slot.token) for due, slot, _ in self._clock if due <= now and slot.token]
+        clock = self._timeouts._clock if self._timeouts else ()
+        late = [(slot, slot.token) for due, slot, _ in clock if due <= now and slot.token]
         super().expired(now)
         return late

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fetchline.hookspecs import hookimpl
-from fetchline.interfaces import Progress, ProgressSpec
+from fetchline.interfaces import Progress, ProgressSpec, held_back
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,8 +76,11 @@ def _counts(progress: Progress) -> str:
 
 
 def _pace(progress: Progress) -> str:
-    rate = f"{progress.rate:.3g}/s" if progress.rate else ""
-    return rate if progress.eta_s is None else f"{rate} {progress.eta_s:.0f} s left".lstrip()
+    parts = [f"{progress.rate:.3g}/s"] if progress.rate else []
+    if progress.eta_s is not None:
+        parts.append(f"{progress.eta_s:.0f} s left")
+    parts += [f"[yellow]{name} {value:.3g}[/]" for name, value in held_back(progress).items()]
+    return " ".join(parts)
 
 
 @hookimpl

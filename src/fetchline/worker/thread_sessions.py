@@ -1,0 +1,198 @@
+"""The sessions of threads: opened by the worker that uses them, once for their scope, closed exactly once by it.
+
+An opened session belongs to a ``Worker`` (``interfaces``), which closes it at its end, on its own thread; with
+a warm pool that is later than the end of the run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from fetchline.interfaces import Worker
+from fetchline.waiting import waits
+from fetchline.worker.sessions import OPENING, SessionUse, close, is_old, open_
+
+__all__ = ["ThreadSessions"]
+
+_AGAIN_S, _AGAIN_MOST_S = 0.1, 2.0
+
+
+class ThreadSessions:
+    """The sessions of one worker that makes one attempt at a time, on its own thread."""
+
+    __slots__ = ("_failed", "_use", "_worker", "fresh")
+
+    def __init__(self, use: SessionUse, worker: Worker) -> None:
+        self._use = use
+        self._worker = worker
+        self._failed = 0
+        self.fresh = False
+
+    @contextmanager
+    def session(self, call: Any) -> Iterator[Any]:
+        """Give the session for one attempt; opens it if it is not open.
+
+        ``fresh`` tells until the next one whether it was opened for this attempt.
+        """
+        use = self._use
+        held: _Held | None = self._worker.kept.get(use)
+        if held is not None and held.is_over():
+            held.expire()
+            held.close()
+            held = None
+        self.fresh = held is None
+        if held is not None:
+            yield held.value
+            return
+        call.began = OPENING
+        try:
+            held = self._open_patiently()
+        finally:
+            call.began = time.monotonic()
+        try:
+            yield held.value
+        finally:
+            if use.spec.scope == "attempt":
+                held.close()
+
+    def _open_patiently(self) -> _Held:
+        """Open; a worker that could not do so lately waits first, or it would fail every item before the others."""
+        if self._failed and waits():
+            time.sleep(min(_AGAIN_S * 2 ** (self._failed - 1), _AGAIN_MOST_S))
+        try:
+            held = self._open()
+        except BaseException:
+            self._failed += 1
+            raise
+        self._failed = 0
+        return held
+
+    def renew(self) -> None:
+        """The login is no longer valid: the next attempt opens a new one."""
+        held: _Held | None = self._worker.kept.get(self._use)
+        if held is not None:
+            held.expire()
+            held.close()
+
+    def _open(self) -> _Held:
+        use, worker = self._use, self._worker
+        if use.spec.scope == "process":
+            shared, self.fresh = _join(use)
+            assert shared.held is not None
+            held = _Held(shared.held[0], shared.leave, shared.expire, lambda: shared.stale)
+            held.opened_at = shared.opened_at
+        else:
+            value, stack = open_(use)
+            held = _Held(value, lambda: close(stack, use))
+        held.max_age = use.spec.max_age
+        if use.spec.scope == "attempt":
+            return held
+
+        def leave() -> None:
+            if worker.kept.get(use) is held:
+                del worker.kept[use]
+
+        held.onclose(leave)
+        worker.kept[use] = held
+        worker.callback(held.close)
+        return held
+
+
+class _Shared:
+    """A process-wide login: opened by the first worker that asks, closed by the last that leaves it."""
+
+    def __init__(self, use: SessionUse) -> None:
+        self.use = use
+        self.lock = threading.RLock()  # held while one worker logs in and the others wait
+        self.held: tuple[Any, ExitStack] | None = None
+        self.opened_at = 0.0
+        self.holders = 0
+        self.stale = False
+
+    def open(self) -> bool:
+        """Log in, unless somebody has; whether this was it."""
+        with self.lock:
+            if self.held is not None:
+                return False
+            self.held = open_(self.use)
+            self.opened_at = time.monotonic()
+            return True
+
+    def leave(self) -> None:
+        with _shared_lock:
+            self.holders -= 1
+            last = self.holders == 0
+            if last and _shared.get(self.use) is self:
+                del _shared[self.use]
+        if last and self.held is not None:
+            close(self.held[1], self.use)
+
+    def expire(self) -> None:
+        """The next worker that asks logs in anew; those at work with this one keep it until they are done."""
+        with _shared_lock:
+            self.stale = True
+            if _shared.get(self.use) is self:
+                del _shared[self.use]
+
+
+_shared: dict[SessionUse, _Shared] = {}
+_shared_lock = threading.Lock()
+
+
+def _join(use: SessionUse) -> tuple[_Shared, bool]:
+    """Share the process's login; the second says whether it was opened for this."""
+    with _shared_lock:
+        shared = _shared.get(use)
+        if shared is None:
+            shared = _shared[use] = _Shared(use)
+        shared.holders += 1
+    try:
+        return shared, shared.open()
+    except BaseException:
+        shared.leave()
+        raise
+
+
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> None: ...
+
+
+class _Held:
+    """A session as one worker holds it; ``close`` acts once."""
+
+    __slots__ = ("_close", "_left", "_stale", "expire", "max_age", "opened_at", "value")
+
+    def __init__(
+        self,
+        value: Any,
+        close: Callable[[], None],
+        expire: Callable[[], None] = _nothing,
+        stale: Callable[[], bool] = _never,
+    ) -> None:
+        self.value = value
+        self.expire = expire
+        self.opened_at = time.monotonic()
+        self.max_age: float | None = None
+        self._stale = stale
+        self._close: Callable[[], None] | None = close
+        self._left: Callable[[], None] = _nothing
+
+    def is_over(self) -> bool:
+        """Whether it must not be used any more: somebody found it expired, or it is too old."""
+        return self._stale() or is_old(self.opened_at, self.max_age)
+
+    def onclose(self, left: Callable[[], None]) -> None:
+        self._left = left
+
+    def close(self) -> None:
+        close, self._close = self._close, None
+        if close is not None:
+            self._left()
+            close()
