@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Csv", "Ndjson", "Piece", "Whole"]
 
 _BOM = b"\xef\xbb\xbf"
+_SPACE = b" \t\r\n"
 # Options that change neither what a line is nor what becomes of values that do not fit.
 _HARMLESS = {
     *("infer_schema", "infer_schema_length", "schema_overrides", "try_parse_dates", "decimal_comma"),
@@ -171,16 +172,16 @@ class Ndjson:
         import polars as pl
 
         # No lines are no rows; polars calls that an error.
-        return pl.read_ndjson(body, **self.options) if body.strip() else pl.DataFrame()
+        return pl.read_ndjson(body, **self.options) if body.strip(_SPACE) else pl.DataFrame()
 
     def cut(self, place: int, body: bytes) -> Piece | None:
         """Say where the rows are; None if the body is to be read alone."""
-        lines = body.strip()
+        lines = body.strip(_SPACE)
         rows = lines.count(b"\n") + 1
         flat = b"[" not in lines and lines.count(b"{") == rows
         if self.options != {"infer_schema_length": None} or not flat or _has_blank_lines(lines):
             return None
-        start = body.index(b"{")
+        start = len(body) - len(body.lstrip(_SPACE))
         return Piece(place, body, b"", start, start + len(lines), rows)
 
     def read(self, joined: bytes, schema: pl.Schema | None) -> pl.DataFrame:

@@ -165,11 +165,11 @@ def _together(form: Csv | Ndjson, pieces: list[Piece], *, infer: bool = True) ->
         try:
             schema = form.read(_sample(pieces), None).schema if typed else None
             frame = form.read(joined, schema)
+            if frame.height != height:
+                break
+            doubtful = form.doubtful(frame, joined, pieces, typed)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             continue
-        if frame.height != height:
-            break
-        doubtful = form.doubtful(frame, joined, pieces, typed)
         if typed and infer and 2 * len(doubtful) > len(pieces):
             continue
         start = 0
