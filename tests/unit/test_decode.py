@@ -19,6 +19,7 @@ from polars.testing import assert_frame_equal
 
 import fetchline as fl
 from fetchline import decode as module
+from fetchline.cli.misfits import join_most
 from fetchline.decode import FORMATS, decode
 from fetchline.frames import join
 
@@ -121,6 +122,9 @@ csv_options = st.sampled_from(
 @given(st.lists(csv() | st.sampled_from([b"a,b\n1,2\n", b"a,b\n3,x\n", b""]), max_size=7), csv_options)
 @example([b"a\n1\n", b"a\nx\n"], {})
 @example([b"a\n1\n", b"a\n\n"], {})
+@example([b"a,a\n1,2024-01-02\n"] * 3, {"try_parse_dates": True})
+@example([b"a,b\n2024-01-02,x\n"] * 3, {"try_parse_dates": True, "columns": [0]})
+@example([b"a,b\n2024-01-02,x\n"] * 3, {"try_parse_dates": True, "null_values": {"b": "x"}})
 @example([b"a\n1\nx\n3\n", b"a\n1\n"], {})
 @example([b"a\nx\n", b"a\n1\n1.5\n2\n", b"a\n1\n"], {})
 @example([b"a\n1.5\n1\n2.5\n"] * 2 + [b"a\n1.5\nnan\n2.5\n"], {})
@@ -203,6 +207,8 @@ def ndjson(draw: Any) -> bytes:
 @given(st.lists(ndjson() | st.sampled_from([b'{"a":1}\n', b'{"a":2.5}\n', b""]), max_size=7))
 @example([b'{"a":1}\n', b'{"a":1}\n{"a":1,"b":2}\n{"a":1}'])
 @example([b'{"a":"x"}\n', b'{"a":1}\n'])
+@example([b'{"a":1}\n', b'x{"a":1}\n'])
+@example([b'{"a":1}\n', b'\xef\xbb\xbf{"a":1}\n'])
 @example([b'{"a":"{"}\n \n{"a":"x"}', b'{"a":"y"}\n'])
 @example([b'{"a":"1"}\n', b'{"a":"2"}\n'])
 @example([b'{"a":null}\n', b'{"a":1}\n', b'{"b":1}'])
@@ -355,9 +361,13 @@ def test_a_value_that_is_no_body_is_named() -> None:
         (3, TypeError, "decode must be a format"),
     ],
 )
-def test_what_is_no_format_is_refused(how: Any, error: type[Exception], message: str) -> None:
+def test_what_is_no_format_is_refused_when_declared_and_when_read(
+    how: Any, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         read([], how)
+    with pytest.raises(error, match=message):
+        fl.fetcher(decode=how)(lambda item: b"")
 
 
 def test_an_option_that_the_reader_has_not_is_refused_by_name() -> None:
@@ -376,6 +386,18 @@ def body_of(n: int) -> bytes:
     return b"a,b\n%d,x\n%d,y\n" % (n, 10 * n)
 
 
+def test_a_fetcher_that_declares_its_format_gives_bytes_when_called_and_frames_of_a_batch() -> None:
+    mine = fl.Registry()
+    fetch = fl.fetcher("bodies", decode="csv", registry=mine)(body_of)
+    assert fetch(1) == b"a,b\n1,x\n10,y\n"
+    batch = fetch.run(range(1, 5), progress=None)
+    expected = [("1", 1, "x"), ("1", 10, "y"), ("2", 2, "x"), ("2", 20, "y")]
+    assert batch.frame().rows() == expected
+    assert pickle.loads(pickle.dumps(batch)).frame().rows() == expected
+    assert batch.frame(decode=lambda body: {"n": len(body)})["n"].to_list() == [13, 13]
+    assert batch.frame(key=None).columns == ["a", "b"]
+
+
 def test_a_batch_of_bytes_is_read_on_demand_with_the_parts_of_a_grid_as_keys() -> None:
     def fetch(n: int, letter: str) -> bytes:
         return f"a\n{n}\n".encode()
@@ -386,3 +408,15 @@ def test_a_batch_of_bytes_is_read_on_demand_with_the_parts_of_a_grid_as_keys() -
         batch.frame(key="a", decode="csv")
     with pytest.raises(TypeError, match=r"returned a bytes for .*frame\(decode="):
         batch.frame()
+
+
+def test_a_run_has_no_option_decode_and_says_where_it_belongs() -> None:
+    with pytest.raises(TypeError, match=r"decode is a fetcher's policy.*fetcher\.replace\(decode"):
+        fl.run(body_of, [1], decode="csv")
+
+
+def test_the_command_line_takes_a_body_that_does_not_parse_for_a_failure_and_keeps_the_others() -> None:
+    fetch = fl.Fetcher.of(lambda n: b"a\n1,2\n" if n == 2 else b"a\n%d\n" % n, decode="csv")
+    frame, misfits = join_most(fetch.run(range(4), progress=None), "key")
+    assert frame["a"].to_list() == [0, 1, 3]
+    assert [(failure.key, failure.error_code) for failure in misfits] == [("2", "undecodable")]
