@@ -91,6 +91,7 @@ _HOMES = {
         "PluginError",
         "RetryAfter",
         "SessionFailed",
+        "Undecodable",
         "UnknownName",
         "Unpicklable",
         "WorkerCrashed",

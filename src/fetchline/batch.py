@@ -16,6 +16,8 @@ from fetchline.summary import Summary
 if TYPE_CHECKING:
     import polars as pl
 
+    from fetchline.decode import Decode
+
 __all__ = ["Batch", "Columns", "Finished", "Results", "to_result"]
 
 T = TypeVar("T")
@@ -52,11 +54,12 @@ class Finished(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How values and items of one fetcher are read: its keys, its schema, its name, a way to call it again."""
+    """How values and items of one fetcher are read: its name, keys, schema, format, a way to call it again."""
 
     fetcher: str = ""
     key: Callable[[Any], str] | None = None
     schema: Any = None
+    decode: Any = None
     call: Callable[[Any], Any] | None = None
 
     def key_of(self, item: Any) -> str:
@@ -205,8 +208,15 @@ class _Listed:
         return self._results[index]
 
 
-def _unpickle(results: list[Result[Any]], fetcher: str, schema: Any, summary: Summary, complete: bool) -> Any:
-    reading = Reading(fetcher=fetcher, schema=schema)
+def _unpickle(
+    results: list[Result[Any]],
+    fetcher: str,
+    schema: Any,
+    summary: Summary,
+    complete: bool,
+    decode: Any = None,
+) -> Any:
+    reading = Reading(fetcher=fetcher, schema=schema, decode=decode)
     return Batch(_Listed(results), reading=reading, summary=summary, complete=complete)
 
 
@@ -292,16 +302,25 @@ class Batch(Sequence[Result[T]], Generic[T]):
     def n_failed(self) -> int:
         return self.summary.failed
 
-    def frame(self, key: str | tuple[str, ...] | None = "key") -> pl.DataFrame:
+    def frame(
+        self, key: str | tuple[str, ...] | None = "key", *, decode: Decode | None = None
+    ) -> pl.DataFrame:
         """Join the values of the successes to one frame, in input order.
+
+        Bodies are read as if each were read alone, mostly many at a time; types are inferred over all rows
+        of a body, and those of the bodies have to agree as those of frames do.
 
         Args:
             key: the name of the String column that says which item a row came from, put first; None leaves
                 it out; a tuple of names takes the keyword arguments of ``grid`` items apart.
+            decode: what the values are, if they are bytes or text: ``"csv"``, ``"ndjson"``, ``"json"``,
+                ``"parquet"``, ``"ipc"``; ``fetchline.use("csv", ...)`` with options of polars' reader; or a
+                function that makes a frame of one body. None means what the fetcher declares.
 
         Raises:
             BatchFailed: there were items and none succeeded.
-            TypeError: a value is no frame and no rows; key and type are named.
+            TypeError: a value is no frame and no rows, or no body; key and type are named.
+            Undecodable: a body does not parse; the first such key is named.
             ValueError: frames do not fit together, or the key column's name is taken.
         """
         from fetchline import frames
@@ -310,13 +329,13 @@ class Batch(Sequence[Result[T]], Generic[T]):
         if len(self) and not self.n_succeeded:
             raise BatchFailed(f"none of {len(self)} items succeeded: {self.summary.failures_by_code}", self)
         parts = [key_parts(result.item, key) for result in successes] if isinstance(key, tuple) else None
-        return frames.join(
-            [result.value for result in successes],
-            [result.key for result in successes],
-            key=key,
-            parts=parts,
-            schema=self._reading.schema,
-        )
+        values, keys = [result.value for result in successes], [result.key for result in successes]
+        how, schema = decode if decode is not None else self._reading.decode, self._reading.schema
+        if how is not None:
+            from fetchline.decode import decode as decoded
+
+            values = decoded(values, keys, how, schema=schema)
+        return frames.join(values, keys, key=key, parts=parts, schema=schema)
 
     def report(self) -> pl.DataFrame:
         """One row for each item.
@@ -399,7 +418,8 @@ class Batch(Sequence[Result[T]], Generic[T]):
     def __reduce__(self) -> Any:
         """Pickle the results; running again what failed takes the fetcher, which stays behind."""
         reading = self._reading
-        return _unpickle, (list(self), reading.fetcher, reading.schema, self.summary, self.complete)
+        shape = (reading.fetcher, reading.schema, self.summary, self.complete, reading.decode)
+        return _unpickle, (list(self), *shape)
 
     def __repr__(self) -> str:
         state = "" if self.complete else ", stopped early"

@@ -33,6 +33,7 @@ class Collector:
             fetcher=run.fetcher.name,
             key=run.key,
             schema=run.fetcher.policies.schema,
+            decode=run.fetcher.policies.decode,
             call=_caller(run),
         )
         self._key = run.key

@@ -186,7 +186,7 @@ def _no_such_option(name: str) -> str:
     )
 
 
-_POLICIES = ("retry", "session", "timeout", "pace", "schema", "idempotent")
+_POLICIES = ("retry", "session", "timeout", "pace", "schema", "decode", "idempotent")
 
 
 def settings() -> Mapping[str, Any]:

@@ -11,6 +11,7 @@
     │   └── BatchCancelled                the run was cancelled
     ├── AttemptTimeout (TimeoutError)     one attempt took longer than ``timeout``
     ├── Unpicklable (TypeError)           something could not cross to a worker
+    ├── Undecodable (ValueError)          a fetched body does not parse; ``.key`` says whose
     └── Signal                            raised by fetch functions on purpose
         ├── NoData                        there is nothing: an empty success
         ├── NotReady                      ask again later; the slot is free meanwhile
@@ -45,6 +46,7 @@ __all__ = [
     "PluginError",
     "RetryAfter",
     "SessionFailed",
+    "Undecodable",
     "UnknownName",
     "Unpicklable",
 ]
@@ -136,6 +138,17 @@ class AttemptTimeout(FetchlineError, TimeoutError):
 
 class Unpicklable(FetchlineError, TypeError):
     """A function, item or value could not be sent to or from a worker."""
+
+
+class Undecodable(FetchlineError, ValueError):
+    """A body does not parse as what ``decode=`` says; ``key`` is its item's, the parser's error the cause."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message, key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Signal(FetchlineError):

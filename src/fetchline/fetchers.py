@@ -17,6 +17,7 @@ from fetchline.worker.context import current
 
 if TYPE_CHECKING:
     from fetchline.batch import Batch
+    from fetchline.decode import Decode
     from fetchline.jobs import Job
     from fetchline.planner import Plan
     from fetchline.registry import Registry
@@ -54,6 +55,7 @@ class Policies:
     timeout: float | None = None
     pace: Pace | None = None
     schema: Mapping[str, Any] | None = None
+    decode: Decode | None = None
     idempotent: bool = True
     patience: float = 300.0
     version: str = "1"
@@ -72,6 +74,10 @@ class Policies:
             raise TypeError(f"idempotent must be True or False, not {self.idempotent!r}")
         if self.schema is not None and not isinstance(self.schema, Mapping):
             raise TypeError(f"schema must map column names to polars types, not {self.schema!r}")
+        if self.decode is not None:
+            from fetchline.decode import check
+
+            check(self.decode)
         if self.key is not None and not callable(self.key):
             raise TypeError(f"key must be a function from item to str, not {self.key!r}")
         session = self.session
@@ -301,6 +307,7 @@ def fetcher(
     timeout: Any = None,
     pace: Pace | str | None = None,
     schema: Mapping[str, Any] | None = None,
+    decode: Decode | None = None,
     idempotent: bool = True,
     patience: Any = 300.0,
     version: str = "1",
@@ -319,6 +326,7 @@ def fetcher(target: Any = None, /, *, registry: Registry | None = None, **polici
         timeout: seconds an attempt may take, login, pace and waits not counted.
         pace: how fast attempts may start, as ``"20/s"``, or a ``Pace``; over all workers of a run, retries included.
         schema: column names to polars types, for the frames of this fetcher.
+        decode: what the bytes it returns are, for ``Batch.frame``; a call returns them as they are.
         idempotent: False for a write: an attempt whose answer was lost ends as ``unknown_outcome`` instead
             of being sent twice.
         patience: seconds an item may be held back without being charged an attempt: by a server that refuses, that

@@ -53,9 +53,12 @@ def as_frame(value: Any, key: str) -> pl.DataFrame:
     if _is_from("pandas", "DataFrame", value):
         return pl.from_pandas(value)
     inside = f" of {type(value[0]).__name__}" if isinstance(value, list) else ""
+    otherwise = "read the values one by one instead of as a frame"
+    if isinstance(value, bytes | bytearray | memoryview | str):
+        otherwise = 'say what the bodies are: frame(decode="csv")'
     raise TypeError(
         f"the fetcher returned a {type(value).__name__}{inside} for {key!r}, which is no frame: return a"
-        " frame, a dict, a list of dicts or dataclasses; or read the values one by one instead of as a frame"
+        f" frame, a dict, a list of dicts or dataclasses; or {otherwise}"
     )
 
 

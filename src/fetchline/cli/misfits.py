@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from fetchline.errors import Undecodable
 from fetchline.items import key_parts
-from fetchline.results import Failure, Success
+from fetchline.results import ErrorCode, Failure, Success
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,14 +24,21 @@ def join_most(batch: Batch[Any], key: str | tuple[str, ...] | None) -> tuple[pl.
         TypeError, ValueError: not even those make a frame.
     """
     from fetchline import frames
+    from fetchline.decode import decode
 
+    how, schema = batch._reading.decode, batch._reading.schema
     fitting: list[tuple[Success[Any], pl.DataFrame, tuple[Any, ...]]] = []
     misfits: list[Failure] = []
     for result in batch.successes:
         if result.empty:
             continue
         try:
-            frame = frames.as_frame(result.value, result.key)
+            values = [result.value]
+            if how is not None:
+                values = decode(values, [result.key], how, schema=schema)
+            frame = frames.as_frame(values[0], result.key)
+        except Undecodable as error:
+            misfits.append(_misfit(result, str(error), "undecodable"))
         except (TypeError, ValueError) as error:
             misfits.append(_misfit(result, str(error)))
         else:
@@ -56,7 +64,7 @@ def join_most(batch: Batch[Any], key: str | tuple[str, ...] | None) -> tuple[pl.
     return joined, misfits
 
 
-def _misfit(result: Success[Any], why: str) -> Failure:
+def _misfit(result: Success[Any], why: str, code: ErrorCode = "wrong_answer") -> Failure:
     return Failure(
         ValueError(why),
         result.key,
@@ -65,5 +73,5 @@ def _misfit(result: Success[Any], why: str) -> Failure:
         result.attempts,
         result.waited_s,
         result.ran_s,
-        "wrong_answer",
+        code,
     )
