@@ -58,7 +58,9 @@ def nginx_limiting(tmp_path: Path) -> Iterator[Callable[[bool], Nginx]]:
     with ExitStack() as stack:
 
         def start(nodelay: bool) -> Nginx:
-            return stack.enter_context(nginx.serve(tmp_path, nodelay=nodelay))
+            folder = tmp_path / f"nginx-{nodelay}"
+            folder.mkdir()
+            return stack.enter_context(nginx.serve(folder, nodelay=nodelay))
 
         yield start
 

@@ -34,6 +34,13 @@ def eight(request: pytest.FixtureRequest) -> Iterator[Lane]:
         yield made
 
 
+@pytest.fixture(params=["thread", "process"])
+def workers(request: pytest.FixtureRequest) -> Iterator[Lane]:
+    """Workers that can be left behind. The serial executor is the caller's own thread, which cannot."""
+    with lane_of(request.param) as made:
+        yield made
+
+
 def settled(batch: Any, desk: Desk) -> None:
     """The run's own counts are those of the server."""
     assert (batch.summary.logins, batch.summary.logouts) == (desk.logins, desk.logouts)
@@ -183,11 +190,11 @@ def test_a_login_that_fails_for_one_worker_only_costs_no_item(serving: Serving) 
     assert desk.logins == desk.logouts
 
 
-def test_a_login_that_hangs_is_given_up_in_time(lane: Lane, serving: Serving) -> None:
+def test_a_login_that_hangs_is_given_up_in_time(workers: Lane, serving: Serving) -> None:
     server = serving(Desk(delay=30))
-    fetcher = lane.fetcher(get, session=login(server.url, open_timeout=0.5))
+    fetcher = workers.fetcher(get, session=login(server.url, open_timeout=0.5))
     began = time.monotonic()
-    batch = lane.run(fetcher, range(2), on_error="collect")
+    batch = workers.run(fetcher, range(2), on_error="collect")
     took = time.monotonic() - began
     assert dict(batch.summary.codes) == {"session": 2}, batch
     assert 0.4 < took < 8
@@ -233,14 +240,14 @@ class HangingLogout:
         self.log.wait_for("go", patience=30)
 
 
-def test_a_logout_that_hangs_does_not_keep_the_run_from_ending(lane: Lane, log: Log) -> None:
+def test_a_logout_that_hangs_does_not_keep_the_run_from_ending(workers: Lane, log: Log) -> None:
     def use(n: int, *, session: Any = fl.injected) -> int:
         return n
 
     spec = fl.SessionSpec(name="hangs", factory=lambda: HangingLogout(log))
     try:
         began = time.monotonic()
-        batch = lane.run(lane.fetcher(use, session=spec), range(8))
+        batch = workers.run(workers.fetcher(use, session=spec), range(8))
         took = time.monotonic() - began
         assert batch.values == list(range(8)), batch
         assert log.count("closing") >= 1
@@ -248,6 +255,30 @@ def test_a_logout_that_hangs_does_not_keep_the_run_from_ending(lane: Lane, log: 
         assert batch.summary.logins - batch.summary.logouts == log.count("open")
     finally:
         log.note("go")
+
+
+def test_an_async_logout_that_hangs_is_cancelled_and_the_run_ends() -> None:
+    cancelled = []
+
+    @asynccontextmanager
+    async def hangs() -> AsyncIterator[None]:
+        yield
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def use(n: int, *, session: Any = fl.injected) -> int:
+        return n
+
+    began = time.monotonic()
+    spec = fl.SessionSpec(name="hangs", async_factory=hangs)
+    batch = fl.run(fl.Fetcher.of(use, session=spec), range(8), progress=None)
+    assert batch.values == list(range(8)), batch
+    assert cancelled
+    assert time.monotonic() - began < 7
+    assert (batch.summary.logins, batch.summary.logouts) == (1, 0)
 
 
 # -- growing old, counting -----------------------------------------------------------------------------------
