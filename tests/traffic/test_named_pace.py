@@ -149,7 +149,7 @@ def test_a_named_pace_holds_after_a_process_that_was_killed(serving: Serving, tm
         go(second)
         assert said(second).endswith("{'deadline': " + str(40 - (len(server.seen) - before)) + "}")
     # A start that was granted and never made may count; one that was made must.
-    assert 36 <= len(server.seen) <= 40
+    assert 30 <= len(server.seen) <= 40
 
 
 def test_state_is_kept_where_it_was_asked_for(serving: Serving, state: Path) -> None:

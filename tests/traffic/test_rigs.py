@@ -13,6 +13,7 @@ from lanes import until
 from manners import BEASTS, Bears, Desk, Tasks, Unlucky, Zoo
 from nginx import Nginx
 from servers import LOST, Answer, Server
+from timing import most_within
 
 from fetchline.demo.session import HttpSession, HttpStatusError
 
@@ -162,3 +163,9 @@ def test_nginx_refuses_what_is_too_fast_and_asks_for_a_second(
     assert took > 0.2 or nodelay
     until(lambda: server.accepted + server.refused == 12, "the log")
     assert server.accepted == found.count(None)
+
+
+def test_the_densest_period_is_found_wherever_it_is() -> None:
+    assert most_within([], 1.0) == 0
+    assert most_within([0.0, 2.0, 2.5, 2.9, 3.0, 9.0], 1.0) == 3
+    assert most_within([0.0, 2.0, 2.5, 2.9, 2.99, 9.0], 1.0) == 4

@@ -22,9 +22,5 @@ def lasting(seconds: float) -> Callable[[F], F]:
 
 
 def most_within(times: Sequence[float], period: float) -> int:
-    """The highest number of ``times``, in ascending order, in any period of so many seconds.
-
-    >>> most_within([0.0, 0.5, 0.9, 1.0, 1.1], 1.0)
-    4
-    """
+    """The highest number of ``times``, in ascending order, in any period of so many seconds."""
     return max((n + 1 - bisect_left(times, last - period + 1e-9) for n, last in enumerate(times)), default=0)
