@@ -1,0 +1,323 @@
+"""Logins against a real desk: they expire in the middle, are slow, fail, hang, grow old; and are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+
+import pytest
+from clients import Login, login
+from lanes import Lane, Log, lane_of
+from manners import Desk
+from servers import Server
+
+import fetchline as fl
+
+Serving = Callable[..., Server]
+
+
+def get(n: int, *, session: Any = fl.injected) -> int:
+    session.get(n)
+    return n
+
+
+@pytest.fixture(params=["thread", "asyncio"])
+def eight(request: pytest.FixtureRequest) -> Iterator[Lane]:
+    """Eight attempts at once in this process: eight workers, or one loop."""
+    with lane_of(request.param, 8) as made:
+        yield made
+
+
+@pytest.fixture(params=["thread", "process"])
+def workers(request: pytest.FixtureRequest) -> Iterator[Lane]:
+    """Workers that can be left behind. The serial executor is the caller's own thread, which cannot."""
+    with lane_of(request.param) as made:
+        yield made
+
+
+def settled(batch: Any, desk: Desk) -> None:
+    """The run's own counts are those of the server."""
+    assert (batch.summary.logins, batch.summary.logouts) == (desk.logins, desk.logouts)
+    assert desk.logins == desk.logouts
+
+
+# -- expiry --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["worker", "process"])
+def test_logins_that_expire_in_the_middle_are_renewed_once_a_worker_and_cost_no_item(
+    eight: Lane, serving: Serving, scope: Any
+) -> None:
+    desk = Desk(uses=100, service=0.01)
+    server = serving(desk)
+    batch = eight.run(eight.fetcher(get, session=login(server.url, scope=scope)), range(250))
+    assert batch.values == list(range(250)), batch
+    holders = 8 if eight.name == "thread" and scope == "worker" else 1
+    assert 2 <= desk.logins <= 2 * holders
+    settled(batch, desk)
+
+
+def test_async_logins_that_expire_in_the_middle_are_renewed_once(serving: Serving) -> None:
+    desk = Desk(uses=100, service=0.01)
+    server = serving(desk)
+
+    @asynccontextmanager
+    async def open_one() -> AsyncIterator[Login]:
+        made = Login(server.url)
+        await asyncio.to_thread(made.__enter__)
+        try:
+            yield made
+        finally:
+            await asyncio.to_thread(made.__exit__, None, None, None)
+
+    async def get_async(n: int, *, session: Any = fl.injected) -> int:
+        await asyncio.to_thread(session.get, n)
+        return n
+
+    spec = login(server.url, factory=None, async_factory=open_one)
+    batch = fl.run(fl.Fetcher.of(get_async, session=spec), range(250), concurrency=8, progress=None)
+    assert batch.values == list(range(250)), batch
+    assert desk.logins == 2
+    settled(batch, desk)
+
+
+def test_expiry_in_worker_processes_is_one_new_login_each(serving: Serving) -> None:
+    desk = Desk(uses=60, service=0.005)
+    server = serving(desk)
+    with lane_of("process", 2) as lane:
+        batch = lane.run(lane.fetcher(get, session=login(server.url)), range(150))
+    assert batch.values == list(range(150)), batch
+    assert 2 <= desk.logins <= 4
+    settled(batch, desk)
+
+
+# -- how many ------------------------------------------------------------------------------------------------
+
+
+def test_no_more_sessions_are_open_than_may_be(serving: Serving) -> None:
+    desk = Desk(uses=50, service=0.01)
+    server = serving(desk)
+    fetcher = fl.Fetcher.of(get, session=login(server.url, max_open=2))
+    batch = fl.run(fetcher, range(100), executor="thread", workers=8, progress=None)
+    assert batch.values == list(range(100)), batch
+    assert desk.most <= 2
+    assert max(seen.in_flight for seen in server.seen) <= 2
+    settled(batch, desk)
+
+
+def test_a_session_that_is_not_thread_safe_is_not_shared_between_threads_and_the_user_is_told(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is refused with a sentence that names the flag, or each thread gets its own and the log says so."""
+    desk = Desk(service=0.01)
+    server = serving(desk)
+    fetcher = fl.Fetcher.of(get, session=login(server.url, thread_safe=False, scope="process"))
+    try:
+        with caplog.at_level(logging.WARNING, logger="fetchline"):
+            batch = fl.run(fetcher, range(40), executor="thread", workers=4, progress=None)
+    except (TypeError, ValueError) as error:
+        assert "thread" in str(error)
+        assert "desk" in str(error)
+        assert server.seen == []
+    else:
+        assert batch.values == list(range(40))
+        assert "thread_safe" in caplog.text
+        assert desk.logins == 4
+
+
+# -- slow, failing, hanging ----------------------------------------------------------------------------------
+
+
+def test_a_slow_login_is_no_part_of_the_items_timeout_and_is_made_by_all_at_once(
+    lane: Lane, serving: Serving
+) -> None:
+    desk = Desk(delay=1.0)
+    server = serving(desk)
+    batch = lane.run(lane.fetcher(get, session=login(server.url), timeout=0.6), range(24))
+    assert batch.values == list(range(24)), batch
+    logins = [seen for seen in server.seen if seen.path == "/login"]
+    assert 1 <= len(logins) <= lane.width
+    assert logins[-1].ended - logins[0].at < 1.9 or lane.far  # processes take their time to start
+    settled(batch, desk)
+
+
+def test_a_login_that_fails_half_of_the_time_has_tries_of_its_own(lane: Lane, serving: Serving) -> None:
+    desk = Desk(fails=lambda n: n % 2 == 1, service=0.005)
+    server = serving(desk)
+    spec = login(server.url, login=fl.Try(retry=5, sleep=0.01))
+    batch = lane.run(lane.fetcher(get, session=spec), range(30))  # one call an item
+    assert batch.values == list(range(30)), batch
+    assert desk.tried >= 2
+    settled(batch, desk)
+
+
+def test_a_login_that_never_works_is_tried_as_often_as_it_says(serving: Serving) -> None:
+    desk = Desk(fails=lambda n: True)
+    server = serving(desk)
+    fetcher = fl.Fetcher.of(get, session=login(server.url, login=fl.Try(retry=5, sleep=0.01)))
+    batch = fl.run(fetcher, ["only"], workers=1, progress=None, on_error="collect")
+    assert batch[0].error_code == "session"
+    assert desk.tried == 5
+
+
+def test_a_login_that_fails_for_one_worker_only_costs_no_item(serving: Serving) -> None:
+    """The worker without a login fails faster than the others work: it must not eat what they could serve."""
+    desk = Desk(service=0.02)
+    server = serving(desk)
+    banned: list[int] = []
+    lock = threading.Lock()
+
+    def open_one() -> Login:
+        with lock:
+            if not banned:
+                banned.append(threading.get_ident())
+        if threading.get_ident() in banned:
+            raise ConnectionError("this one is not let in")
+        return Login(server.url)
+
+    fetcher = fl.Fetcher.of(
+        get, session=login(server.url, factory=open_one), retry=fl.Try(retry=3, sleep=0.01)
+    )
+    batch = fl.run(fetcher, range(100), executor="thread", workers=4, progress=None)
+    assert batch.values == list(range(100)), batch
+    assert 1 <= desk.logins <= 3
+    assert desk.logins == desk.logouts
+
+
+def test_a_login_that_hangs_is_given_up_in_time(workers: Lane, serving: Serving) -> None:
+    server = serving(Desk(delay=30))
+    fetcher = workers.fetcher(get, session=login(server.url, open_timeout=0.5))
+    began = time.monotonic()
+    batch = workers.run(fetcher, range(2), on_error="collect")
+    took = time.monotonic() - began
+    assert dict(batch.summary.codes) == {"session": 2}, batch
+    assert 0.4 < took < 8
+    assert all(seen.path == "/login" for seen in server.seen)
+
+
+def test_an_async_login_that_hangs_is_cancelled_in_time(serving: Serving) -> None:
+    cancelled = []
+
+    @asynccontextmanager
+    async def hangs() -> AsyncIterator[None]:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        yield
+
+    async def use(n: int, *, session: Any = fl.injected) -> int:
+        return n
+
+    spec = fl.SessionSpec(name="hangs", async_factory=hangs, open_timeout=0.5)
+    batch = fl.run(fl.Fetcher.of(use, session=spec), range(2), progress=None, on_error="collect")
+    assert dict(batch.summary.codes) == {"session": 2}, batch
+    assert cancelled
+    assert batch.summary.wall_s < 5
+
+
+class HangingLogout:
+    """A session whose end waits for a line in the log, at the most half a minute."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    def __enter__(self) -> HangingLogout:
+        self.log.note("open")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.log.note("closing")
+        self.log.wait_for("go", patience=30)
+
+
+def test_a_logout_that_hangs_does_not_keep_the_run_from_ending(workers: Lane, log: Log) -> None:
+    def use(n: int, *, session: Any = fl.injected) -> int:
+        return n
+
+    spec = fl.SessionSpec(name="hangs", factory=lambda: HangingLogout(log))
+    try:
+        began = time.monotonic()
+        batch = workers.run(workers.fetcher(use, session=spec), range(8))
+        took = time.monotonic() - began
+        assert batch.values == list(range(8)), batch
+        assert log.count("closing") >= 1
+        assert took < 7  # about five seconds, and the start of processes
+        assert batch.summary.logins - batch.summary.logouts == log.count("open")
+    finally:
+        log.note("go")
+
+
+def test_an_async_logout_that_hangs_is_cancelled_and_the_run_ends() -> None:
+    cancelled = []
+
+    @asynccontextmanager
+    async def hangs() -> AsyncIterator[None]:
+        yield
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def use(n: int, *, session: Any = fl.injected) -> int:
+        return n
+
+    began = time.monotonic()
+    spec = fl.SessionSpec(name="hangs", async_factory=hangs)
+    batch = fl.run(fl.Fetcher.of(use, session=spec), range(8), progress=None)
+    assert batch.values == list(range(8)), batch
+    assert cancelled
+    assert time.monotonic() - began < 7
+    assert (batch.summary.logins, batch.summary.logouts) == (1, 0)
+
+
+# -- growing old, counting -----------------------------------------------------------------------------------
+
+
+def test_a_session_that_is_too_old_is_closed_and_opened_anew(lane: Lane, serving: Serving) -> None:
+    desk = Desk(service=0.05)
+    server = serving(desk)
+    with lane_of(lane.name, 1) as one:
+        batch = one.run(one.fetcher(get, session=login(server.url, max_age=0.2)), range(20))
+    assert batch.values == list(range(20)), batch
+    assert 3 <= desk.logins <= 6  # a second's work, in pieces of 0.2 s and an item
+    assert server.answered(401) == []
+    settled(batch, desk)
+
+
+def test_an_old_session_is_not_closed_under_those_that_use_it(serving: Serving) -> None:
+    desk = Desk(service=0.1)
+    server = serving(desk)
+    fetcher = fl.Fetcher.of(get, session=login(server.url, max_age=0.25, scope="process"))
+    batch = fl.run(fetcher, range(60), executor="thread", workers=4, progress=None)
+    assert batch.values == list(range(60)), batch
+    assert server.answered(401) == []
+    assert desk.logins >= 3
+    settled(batch, desk)
+
+
+@pytest.mark.parametrize("scope", ["attempt", "worker", "process"])
+def test_the_summary_counts_the_logins_and_logouts_that_the_server_saw(
+    lane: Lane, serving: Serving, scope: Any
+) -> None:
+    desk = Desk()
+    server = serving(desk)
+    batch = lane.run(lane.fetcher(get, session=login(server.url, scope=scope)), range(12))
+    assert batch.n_succeeded == 12, batch
+    settled(batch, desk)
+    assert scope != "attempt" or desk.logins == 12
+
+
+def test_a_run_without_sessions_counts_none(lane: Lane) -> None:
+    batch = lane.run(lane.fetcher(lambda n: n), range(3))
+    assert (batch.summary.logins, batch.summary.logouts) == (0, 0)
