@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _log = logging.getLogger("fetchline")
-_LEAVE_S = 5.0
+_LEAVE_S = 6.5  # longer than our own workers wait for a logout
 _WHOLE = (list, tuple, range, Grid)
 
 
@@ -185,6 +185,7 @@ class Run:
             width=self.crew.width,
             max_abandoned=2 * self.crew.concurrency,
             trace=self.collector.wants_attempts,
+            pace=self.fetcher.policies.pace if limits.granted else None,
         )
         self._pusher: Pusher | None = None
         self.intake: Intake | None = None
@@ -222,7 +223,8 @@ class Run:
             timeout=None if crew.times_itself else policies.timeout,
             fail_fast=self.config.on_error == "raise",
             patience=policies.patience,
-            rates=pace.windows if pace and waits() else (),
+            rates=pace.windows if pace and waits() and not pace.name else (),
+            granted=pace is not None and pace.name is not None and waits(),
             adaptive=pace is not None and pace.adaptive and waits(),
             # Without a retry policy an item gets its one call, whatever becomes of the others.
             breaker=_OUTAGE if policies.retry.limit > 1 and waits() else 0,
@@ -295,7 +297,7 @@ class Run:
                     self._set_to_work(pool, crew)
                     if self.intake is not None and self.feeder:
                         self.intake.in_thread()
-                self.source.watch()
+                self.source.begin()
             yield
         finally:
             with host.signals:
@@ -400,7 +402,7 @@ class Run:
             else:
                 pool = self.crew.start()
                 self._set_to_work(pool, self.crew)
-            self.source.watch()
+            self.source.begin()
             async with contextlib.aclosing(host.stream()) as stream:
                 async for slots in stream:
                     yield slots

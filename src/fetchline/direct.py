@@ -18,10 +18,12 @@ from weakref import WeakKeyDictionary
 
 from fetchline.core.limits import StartGate
 from fetchline.core.slots import Troubles
+from fetchline.drive.named import NamedPace
 from fetchline.errors import AttemptTimeout
 from fetchline.fetchers import Fetcher
 from fetchline.interfaces import Worker
 from fetchline.items import Args
+from fetchline.pace import Pace
 from fetchline.verdict import Judge
 from fetchline.waiting import waits
 from fetchline.worker.attempt import Program, open_async, open_sync
@@ -304,12 +306,15 @@ async def _within(timeout: float, make: Callable[[Any], Awaitable[Any]], tried: 
 class _Metronome:
     """The pace of one fetcher's direct calls in this process."""
 
-    def __init__(self, windows: tuple[tuple[int, float], ...]) -> None:
+    def __init__(self, pace: Pace) -> None:
         self._lock = threading.Lock()
-        self._gate = StartGate(windows)
+        self._gate = StartGate(pace.windows)
+        self._named = None if pace.name is None else NamedPace(pace)
 
     def pause(self) -> float:
         """Reserve the next start; seconds until it."""
+        if self._named is not None:
+            return self._named.reserve() - time.time()
         with self._lock:
             now = time.monotonic()
             due = self._gate.due(now)
@@ -328,5 +333,5 @@ def _pause(fetcher: Fetcher[Any, Any, Any]) -> float:
     with _metronomes_lock:
         metronome = _metronomes.get(fetcher)
         if metronome is None:
-            metronome = _metronomes[fetcher] = _Metronome(pace.windows)
+            metronome = _metronomes[fetcher] = _Metronome(pace)
     return metronome.pause()

@@ -251,7 +251,7 @@ def test_a_logout_that_hangs_does_not_keep_the_run_from_ending(workers: Lane, lo
         took = time.monotonic() - began
         assert batch.values == list(range(8)), batch
         assert log.count("closing") >= 1
-        assert took < 7  # about five seconds, and the start of processes
+        assert took < 15  # about five seconds, and the start of processes on a busy machine; not thirty
         assert batch.summary.logins - batch.summary.logouts == log.count("open")
     finally:
         log.note("go")

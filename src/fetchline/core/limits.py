@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["NEVER", "Limits", "Rate", "StartGate"]
+__all__ = ["NEVER", "Grants", "Limits", "Rate", "StartGate"]
 
 NEVER = float("inf")
 
@@ -28,6 +28,7 @@ class Limits:
         timeout: seconds an attempt may run; None is no limit, or the driver's own affair.
         fail_fast: the first failure stops the run.
         rates: ``(count, period)`` pairs: starts in any period of so many seconds.
+        granted: every start is granted from outside, by ``Schedule.grant``: the pace is shared with others.
         adaptive: find out what the other side bears.
         breaker: items in a row that get no answer are an outage: from then on one start at a time asks whether
             there is an answer again, uncharged. 0 is never.
@@ -43,6 +44,7 @@ class Limits:
     timeout: float | None = None
     fail_fast: bool = False
     rates: tuple[tuple[int, float], ...] = ()
+    granted: bool = False
     adaptive: bool = False
     breaker: int = 0
     hold: float = NEVER
@@ -102,6 +104,29 @@ class StartGate:
             self._next = (self._next if late < self._interval else now) + self._interval
         for rate in self._rates:
             rate.started(now)
+
+    def cool_down(self, until: float) -> None:
+        """Start nothing before ``until``; a shorter cooldown never ends a longer one."""
+        self.cool_until = max(self.cool_until, until)
+
+
+class Grants:
+    """The same for starts that somebody else gives out, one at a time."""
+
+    __slots__ = ("at", "cool_until")
+
+    paced = True
+
+    def __init__(self) -> None:
+        self.at = NEVER
+        self.cool_until = float("-inf")
+
+    def due(self, now: float) -> float:
+        """When the start that was granted is allowed; never without one."""
+        return max(now, self.cool_until, self.at)
+
+    def started(self, now: float) -> None:
+        self.at = NEVER
 
     def cool_down(self, until: float) -> None:
         """Start nothing before ``until``; a shorter cooldown never ends a longer one."""

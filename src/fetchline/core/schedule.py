@@ -71,7 +71,7 @@ class Schedule:
         self.concurrency = limits.concurrency
         self.running = 0
         self.stopping: ErrorCode | None = None
-        self.traffic = Traffic(limits) if limits.rates or limits.adaptive else None
+        self.traffic = Traffic(limits) if limits.rates or limits.adaptive or limits.granted else None
         self._ready: deque[Slot] = deque()
         self._waits: Waits[Slot] = Waits()
         self._weights = Weights(limits.hold) if limits.hold < NEVER else None
@@ -343,8 +343,8 @@ class Schedule:
 
     def drain(self, now: float) -> list[Slot]:
         """Take what has been finished since the last call, in the order of completion."""
-        if self.stopping is not None:
-            self._cancel_backlog(now)
+        while self.stopping is not None and self._bite(now):
+            pass  # what is left of the input is cancelled as it is taken
         out = list(self.done)
         self.done.clear()
         if self._weights is not None and self._line is None:
@@ -412,6 +412,14 @@ class Schedule:
         if self._weights is not None and self._weights.spare <= 0:
             return self.head is not None and self.head.state == READY
         return bool(self._ready or (self._backlog_at < len(self._backlog) and self.room() > 0))
+
+    @property
+    def wants_grant(self) -> bool:
+        """Whether something could start, were it granted from outside."""
+        traffic, running = self.traffic, self.running
+        return (
+            traffic is not None and traffic.wants(running) and running < self.concurrency and self.startable
+        )
 
     def timer(self, now: float) -> float:
         """When to ask again though nothing happens: a wait is over, the pace allows a start, a timeout."""
@@ -490,7 +498,3 @@ class Schedule:
             slot.value = None
         slot.troubles.verdict = Verdict("stop", self.stopping)
         self._finish(slot, FAILED)
-
-    def _cancel_backlog(self, now: float) -> None:
-        while self._bite(now):
-            pass

@@ -6,7 +6,7 @@ Made when there is something to keep to: a pace that was declared, or the first 
 from __future__ import annotations
 
 from fetchline.core.adaptive import Level, Tempo
-from fetchline.core.limits import NEVER, Limits, StartGate
+from fetchline.core.limits import NEVER, Grants, Limits, StartGate
 from fetchline.interfaces import Verdict
 
 __all__ = ["Outage", "Traffic"]
@@ -90,7 +90,7 @@ class Traffic:
     )
 
     def __init__(self, limits: Limits) -> None:
-        self.gate = StartGate(limits.rates)
+        self.gate: StartGate | Grants = Grants() if limits.granted else StartGate(limits.rates)
         self.outage = Outage(limits.breaker) if limits.breaker else None
         self.level = Level(limits.concurrency) if limits.adaptive else None
         self.tempo = Tempo() if limits.adaptive else None
@@ -135,6 +135,10 @@ class Traffic:
         if self._barred_at is None:
             self._barred_at = now
         return False
+
+    def wants(self, running: int) -> bool:
+        """Whether another start has to be granted before it could be made, beside so many attempts in flight."""
+        return isinstance(self.gate, Grants) and self.gate.at == NEVER and running < self.allowed
 
     def due(self, now: float) -> float:
         """When the next start is allowed; ``now`` if it is now."""

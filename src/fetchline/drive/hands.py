@@ -7,8 +7,9 @@ from collections.abc import Callable
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import Gate
 from fetchline.interfaces import Verdict
+from fetchline.waiting import waits
 
-__all__ = ["Attempted", "Errand", "Hand", "nobody"]
+__all__ = ["Attempted", "Errand", "Hand", "exile_s", "nobody"]
 
 Attempted = tuple[Slot, int, Verdict | None, float]
 """An attempt that has ended: its slot, its number, how it ended and how long it ran, in seconds."""
@@ -50,6 +51,14 @@ class Errand:
     def ring(self) -> None:
         call, self._call = self._call, nobody
         call()
+
+
+def exile_s(failed: int) -> float:
+    """Seconds for which a worker that failed to log in so often, one after another, leaves the work to others.
+
+    It is idle sooner than those that succeed, and would fail every item before they come to it.
+    """
+    return min(0.1 * 2 ** (failed - 1), 2.0) if waits() else 0.0
 
 
 def nobody() -> None:

@@ -14,9 +14,10 @@ from typing import Any
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
-from fetchline.drive.hands import Hand
+from fetchline.drive.hands import Hand, exile_s
 from fetchline.drive.source import Source
-from fetchline.errors import AttemptTimeout, Unpicklable, text_of
+from fetchline.drive.threads import next_slot
+from fetchline.errors import AttemptTimeout, SessionFailed, Unpicklable, text_of
 from fetchline.interfaces import RemoteWorker, Verdict
 from fetchline.worker.child import NOT_TAKEN
 from fetchline.worker.crash import WorkerCrashed
@@ -42,8 +43,10 @@ def serve_remote(source: Source, worker: RemoteWorker) -> None:
         # Before the first lease: a pace counts from there, and starts would come in a burst.
         with contextlib.suppress(OSError):  # it is the first item's, if there is one
             _ = worker.process
-        while (slot := source.next(hand, gate, worker)) is not None:
+        while (slot := next_slot(source, hand, gate, worker)) is not None:
             lane.make(slot)
+            if lane.shut_out:
+                gate.wait(exile_s(lane.shut_out))
     except BaseException as bug:  # a lane that dies silently would hang the run
         source.broke(bug)
     finally:
@@ -70,6 +73,7 @@ class _Lane:
         self.left = 0
         self.reported = 0
         self.chunk = 0
+        self.shut_out = 0
 
     def make(self, first: Slot) -> None:
         """Make one chunk, up to its end or its process's."""
@@ -93,7 +97,7 @@ class _Lane:
 
     def _send(self) -> Any:
         slots, worker, source = self.slots, self.worker, self.source
-        blob = source.blob()
+        blob = source.program.blob()
         odd = {
             position: (slot.number, slot.charged, slot.troubles.first, slot.troubles.memo)
             for position, slot in enumerate(slots)
@@ -121,7 +125,7 @@ class _Lane:
         return process
 
     def _refused(self, error: Unpicklable) -> None:
-        if len(self.slots) > 1 and self.source.has_blob:
+        if len(self.slots) > 1 and self.source.program.pickled is not None:
             self._give_back(0, alone=True)
         else:
             self._fail_rest(error)
@@ -214,6 +218,7 @@ class _Lane:
                     self._fail(position, *failures[position], now)
                     continue
                 self.left -= 1
+                self.shut_out = 0
                 weight = weights[position - first]
                 succeed(slot, tokens[position], value, now, 0 if self.left else 1, weight)
                 if source.attempts is not None:
@@ -228,6 +233,7 @@ class _Lane:
     def _fail(self, position: int, error: BaseException, verdict: Verdict, now: float) -> None:
         """With the lock held."""
         self.left -= 1
+        self.shut_out += isinstance(error, SessionFailed)
         self.source.fail_here(
             self.slots[position], self.tokens[position], error, verdict, now, 0 if self.left else 1
         )

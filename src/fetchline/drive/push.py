@@ -161,7 +161,9 @@ class Pusher:
             if self.lane is not None:
                 future = self._send(hand, slot)
             elif self.pickled:
-                future = self.executor.submit(perform_pickled, self.run_id, source.blob(), _pack(slot))
+                future = self.executor.submit(
+                    perform_pickled, self.run_id, source.program.blob(), _pack(slot)
+                )
             else:
                 future = self.executor.submit(_attempt_some, self.run_id, source, hand, slot)
         except Unpicklable as error:
@@ -179,7 +181,7 @@ class Pusher:
         self.busy.discard(hand)
         if self.renew is not None and _is_broken(error):
             self._replace(self.executor)
-            self._give_back(slot)
+            self.source.put_back(slot)
         else:
             crash = WorkerCrashed(
                 f"the executor takes no more calls: {type(error).__name__}: {text_of(error)}"
@@ -205,7 +207,7 @@ class Pusher:
                 if slot.token == token:
                     slot.began = at
 
-        payload, blob = _pack(slot), source.blob()
+        payload, blob = _pack(slot), source.program.blob()
         if source.program.timeout is not None:
             begun(OPENING)  # until it says otherwise
         future: Future[Any] = lane.submit(blob, payload, begun)
@@ -233,14 +235,9 @@ class Pusher:
             if self.alone is None:
                 self._go_on(hand, following)
                 return
-            self._give_back(following)
+            self.source.put_back(following)
         # The place of an attempt that timed out is free again now: a new hand takes it.
         self.idle.append(self._new_hand() if gone else hand)
-
-    def _give_back(self, slot: Slot) -> None:
-        with self.source.lock:
-            self.source.schedule.give_back([slot])
-            self.source.wake_one()
 
     def _outcome(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
         source = self.source
@@ -295,7 +292,7 @@ class Pusher:
     def _acquit(self, slot: Slot, token: int) -> None:
         """Give back an attempt that ended through no fault of its own, as far as is known."""
         if slot.token == token:
-            self._give_back(slot)
+            self.source.put_back(slot)
 
 
 def _pack(slot: Slot) -> bytes:

@@ -18,11 +18,13 @@ from typing import Any
 from fetchline.core.limits import NEVER
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
-from fetchline.drive.gates import Gate, ThreadGate
+from fetchline.drive.gates import Gate
 from fetchline.drive.hands import Attempted, Errand, Hand, nobody
 from fetchline.drive.keeper import Keeper
+from fetchline.drive.named import Pacer
 from fetchline.errors import FetchlineError
 from fetchline.interfaces import LoopWorker, RemoteWorker, Verdict, Worker
+from fetchline.pace import Pace
 from fetchline.results import ErrorCode
 from fetchline.sizes import size_of
 from fetchline.worker.attempt import Program, make_portable
@@ -38,6 +40,7 @@ class Source:
         program: what the workers make attempts of.
         context: the caller's context variables; each worker runs in a copy.
         width: attempts at once on each worker; more than 1 for coroutines in processes.
+        pace: a pace that is shared with other runs, which grants every start.
         max_abandoned: attempts that may be stuck past their timeout before the run is stopped.
     """
 
@@ -50,6 +53,7 @@ class Source:
         width: int = 1,
         max_abandoned: int = 1 << 30,
         trace: bool = False,
+        pace: Pace | None = None,
     ) -> None:
         self.lock = threading.Lock()
         self.schedule = schedule
@@ -62,7 +66,6 @@ class Source:
         self.suspects: set[int] = set()
         self.bug: BaseException | None = None
         self.clock = time.monotonic
-        self.gone = threading.Event()
         self.width = width
         self.weigh: Callable[[Any], float] | None = size_of if schedule.limits.hold < NEVER else None
         self._max_abandoned = max_abandoned
@@ -73,9 +76,9 @@ class Source:
         self._alarm = 0
         self.awaited: Slot | None = None
         self.keeper = Keeper(self)
+        self.pacer = None if pace is None else Pacer(self, pace)
         self._feeder: Gate | None = None
         self.closed = False
-        self._blob: bytes | None = None
 
     # -- threads that make attempts themselves --------------------------------------------------------------
 
@@ -95,39 +98,11 @@ class Source:
 
             serve_here(self, worker)
 
-    def blob(self) -> bytes:
-        """The program, pickled once for all workers of the run.
-
-        Raises:
-            Unpicklable: the function, its params or its session cannot be sent to another process.
-        """
-        from fetchline.worker.transport import dump
-
-        if self._blob is None:
-            name = self.program.name
-            self._blob = dump(self.program, lambda: f"the fetcher {name!r}, with its params and session,")
-        return self._blob
-
-    @property
-    def has_blob(self) -> bool:
-        return self._blob is not None
-
     def aserve(self, worker: LoopWorker, tasks: int) -> None:
         """Start that many tasks that take and make attempts on this loop."""
         from fetchline.drive.loop import start_tasks
 
         start_tasks(self, worker, tasks)
-
-    def next(self, hand: Hand, gate: ThreadGate, worker: Worker) -> Slot | None:
-        """Wait for the next slot; None when the run is over, or the hand was given up or is needed elsewhere."""
-        worker.call = gate.ring
-        while True:
-            slot, over = self.ask(hand)
-            if slot is not None or over:
-                return slot
-            if worker.wanted() and self.step_aside(hand, worker):
-                return None
-            gate.wait()
 
     # -- what every kind of worker calls --------------------------------------------------------------------
 
@@ -242,6 +217,13 @@ class Source:
             start()
         return slot_next
 
+    def put_back(self, slot: Slot | None) -> None:
+        """Return a slot that was taken and not begun: somebody else may have it."""
+        if slot is not None:
+            with self.lock:
+                self.schedule.give_back([slot])
+                self.wake_one()
+
     def fail_here(
         self, slot: Slot, token: int, error: BaseException, verdict: Verdict, now: float, units: int = 1
     ) -> bool:
@@ -249,6 +231,8 @@ class Source:
         end = self.schedule.crashed if verdict.code == "crashed" else self.schedule.fail
         if not end(slot, token, error, verdict, now, units):
             return False
+        if self.pacer is not None and verdict.kind == "throttled":
+            self.pacer.cool_down(now + verdict.delay)
         if self.attempts is not None:
             self.trace(slot, verdict)
         if self.host is not None:
@@ -262,6 +246,8 @@ class Source:
         slot = schedule.lease(now)
         if slot is None:
             hand.slot = None
+            if self.pacer is not None and schedule.wants_grant:
+                self.pacer.want()
             return None
         hand.slot = slot
         hand.token = slot.token
@@ -465,7 +451,7 @@ class Source:
         with self.lock:
             self.closed = True
             self._wake_all()
-            for gate in (self.keeper.gate, self._feeder):
+            for gate in (self.keeper.gate, self._feeder, None if self.pacer is None else self.pacer.gate):
                 if gate is not None:
                     gate.ring()
 
@@ -481,8 +467,14 @@ class Source:
 
     # -- time -----------------------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Start what keeps the time of attempts, where they have a timeout or a pace shared with others."""
+        if self.pacer is not None:
+            self.pacer.start()
+        self.watch()
+
     def watch(self) -> None:
-        """Start keeping time for attempts that are about to begin, where they have a timeout."""
+        """Look when something is due next."""
         with self.lock:
             start = self.keeper.arm(self.clock())
         if start is not None:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
-from fetchline.drive.hands import Hand
+from fetchline.drive.hands import Hand, exile_s
 from fetchline.drive.source import Source
+from fetchline.errors import SessionFailed
 from fetchline.interfaces import Worker
 from fetchline.worker.attempt import open_sync
 
-__all__ = ["serve_here"]
+__all__ = ["next_slot", "serve_here"]
+
+
+def next_slot(source: Source, hand: Hand, gate: ThreadGate, worker: Worker) -> Slot | None:
+    """Wait for the next slot; None when the run is over, or the hand was given up or is needed elsewhere."""
+    worker.call = gate.ring
+    while True:
+        slot, over = source.ask(hand)
+        if slot is not None or over:
+            return slot
+        if worker.wanted() and source.step_aside(hand, worker):
+            return None
+        gate.wait()
 
 
 def serve_here(source: Source, worker: Worker) -> None:
@@ -28,17 +42,24 @@ def _serve(source: Source, worker: Worker) -> None:
     try:
         with ExitStack() as run:
             make = open_sync(source.program, worker, run)
-            slot = source.next(hand, gate, worker)
+            slot = next_slot(source, hand, gate, worker)
+            shut_out = 0
             while slot is not None:
                 token = slot.token
                 try:
                     value = make(slot)
                 except BaseException as error:  # SystemExit in a fetch function is its item's
                     slot = source.failed(hand, slot, token, error)
+                    if isinstance(error, SessionFailed):
+                        shut_out += 1
+                        source.put_back(slot)
+                        slot = None
+                        gate.wait(exile_s(shut_out))
                 else:
+                    shut_out = 0
                     slot = source.done(hand, slot, token, value)
                 if slot is None:
-                    slot = source.next(hand, gate, worker)
+                    slot = next_slot(source, hand, gate, worker)
     except BaseException as bug:  # a worker that dies silently would hang the run
         source.broke(bug)
     finally:

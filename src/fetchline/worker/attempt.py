@@ -45,6 +45,7 @@ class Program:
     timeout: float | None = None
     key: Callable[[Any], str] | None = None
     collects: bool = True
+    pickled: bytes | None = field(default=None, repr=False)
 
     @property
     def asynchronous(self) -> bool:
@@ -52,6 +53,7 @@ class Program:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: getattr(self, name) for name in self.__slots__}
+        state["pickled"] = None
         if self.reference is not None:
             state["function"] = None
         return state
@@ -61,6 +63,18 @@ class Program:
             setattr(self, name, value)
         if self.reference is not None:
             self.function = self.reference.function
+
+    def blob(self) -> bytes:
+        """The program, pickled once for all workers of the run.
+
+        Raises:
+            Unpicklable: the function, its params or its session cannot be sent to another process.
+        """
+        if self.pickled is None:
+            from fetchline.worker.transport import dump
+
+            self.pickled = dump(self, lambda: f"the fetcher {self.name!r}, with its params and session,")
+        return self.pickled
 
     def key_of(self, item: Any) -> str:
         return key_of(item) if self.key is None else self.key(item)

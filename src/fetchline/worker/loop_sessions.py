@@ -64,11 +64,11 @@ class Login:
         try:
             await self._leave.wait()
         finally:
-            use.counts.close()
             try:
                 await leave()
             except (Exception, SystemExit) as error:
                 _log.warning("session %r did not close cleanly: %r", use.spec.name, error)
+            use.counts.close()
 
     async def _enter(self, use: SessionUse) -> Callable[[], Awaitable[Any]]:
         """Open, as often and as long as the spec says; what closes it again."""

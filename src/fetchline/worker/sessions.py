@@ -209,11 +209,11 @@ def slow(use: SessionUse, timeout: float) -> SessionFailed:
 
 
 def close(stack: ExitStack, use: SessionUse) -> None:
-    use.counts.close()
     try:
         stack.close()
     except (Exception, SystemExit) as error:
         _log.warning("session %r did not close cleanly: %r", use.spec.name, error)
+    use.counts.close()
 
 
 def failure(use: SessionUse, error: Exception) -> SessionFailed:

@@ -13,23 +13,19 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from fetchline.interfaces import Worker
-from fetchline.waiting import waits
 from fetchline.worker.sessions import OPENING, SessionUse, close, is_old, open_
 
 __all__ = ["ThreadSessions"]
-
-_AGAIN_S, _AGAIN_MOST_S = 0.1, 2.0
 
 
 class ThreadSessions:
     """The sessions of one worker that makes one attempt at a time, on its own thread."""
 
-    __slots__ = ("_failed", "_use", "_worker", "fresh")
+    __slots__ = ("_use", "_worker", "fresh")
 
     def __init__(self, use: SessionUse, worker: Worker) -> None:
         self._use = use
         self._worker = worker
-        self._failed = 0
         self.fresh = False
 
     @contextmanager
@@ -50,7 +46,7 @@ class ThreadSessions:
             return
         call.began = OPENING
         try:
-            held = self._open_patiently()
+            held = self._open()
         finally:
             call.began = time.monotonic()
         try:
@@ -58,18 +54,6 @@ class ThreadSessions:
         finally:
             if use.spec.scope == "attempt":
                 held.close()
-
-    def _open_patiently(self) -> _Held:
-        """Open; a worker that could not do so lately waits first, or it would fail every item before the others."""
-        if self._failed and waits():
-            time.sleep(min(_AGAIN_S * 2 ** (self._failed - 1), _AGAIN_MOST_S))
-        try:
-            held = self._open()
-        except BaseException:
-            self._failed += 1
-            raise
-        self._failed = 0
-        return held
 
     def renew(self) -> None:
         """The login is no longer valid: the next attempt opens a new one."""
