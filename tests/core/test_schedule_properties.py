@@ -95,16 +95,15 @@ def test_an_item_is_charged_by_the_rules_and_ends(
     schedule = Schedule(Limits(1, retry=retry, patience=patience))
     schedule.feed(["x"], 0.0)
     schedule.close_input()
-    now, charged, logins, held_since = 0.0, 0, 0, NEVER
+    now, charged, held_since = 0.0, 0, NEVER
     for kind, delay in answers:
         slot = schedule.lease(now)
         assert slot is not None
         assert slot.charged == charged
         assert schedule.fail(slot, slot.token, "error", Verdict(kind, delay=delay), now)
-        logins += kind == "expired"
-        charged += kind == "retry" or (kind == "expired" and logins > 1)
+        charged += kind == "retry"
         over = kind in ("permanent", "no_data", "stop") or charged >= retry
-        if kind in ("throttled", "not_ready"):
+        if kind in ("throttled", "not_ready", "expired"):
             held_since = min(held_since, now)
             over = now + delay - held_since > patience
         assert schedule.finished is over
