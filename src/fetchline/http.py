@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ __all__ = [
     "UNAVAILABLE",
     "UNDECODABLE",
     "BodyTooLarge",
+    "Decoder",
     "HTTPFailure",
     "Meter",
     "by_status",
@@ -42,6 +44,7 @@ _TELLING = ("content-type", "date", "retry-after", "server", "www-authenticate",
 _CREDENTIAL = re.compile("auth|cookie|credential|key|passw|secret|session|sign|token", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 _BODY = 500
+_PIECE = 1 << 16
 
 
 class HTTPFailure(FetchlineError):
@@ -121,6 +124,88 @@ class Meter:
         self.count += count
         if self._limit is not None and self.count > self._limit:
             raise BodyTooLarge(self._url, self._limit, self._option)
+
+
+class Decoder:
+    """Undo gzip and deflate in pieces, so that a small body that becomes a huge one is refused on the way.
+
+    Args:
+        encoding: the answer's Content-Encoding.
+        meter: counts what the body becomes.
+
+    Raises:
+        ValueError: the encoding is another one: what it becomes cannot be bounded here.
+
+    >>> decoder = Decoder("gzip", Meter("http://127.0.0.1/x", 1000, "max_decoded_bytes"))
+    >>> decoder.decode(zlib.compress(b"abc", wbits=31)) + decoder.flush()
+    b'abc'
+    """
+
+    def __init__(self, encoding: str, meter: Meter) -> None:
+        names = [name.strip().lower() for name in encoding.split(",")]
+        self._meter = meter
+        self._layers = [_Layer(name) for name in reversed(names) if name not in ("", "identity")]
+
+    def decode(self, data: bytes) -> bytes:
+        """What these bytes become; part of it may come with the next.
+
+        Raises:
+            BodyTooLarge: there is more of it than the meter allows.
+            zlib.error: they are not what the encoding says.
+        """
+        return b"".join(self._through(data, 0))
+
+    def flush(self) -> bytes:
+        """Say that the body has ended; there is nothing left to come.
+
+        Raises:
+            zlib.error: it ended too early.
+        """
+        if any(layer.unfinished for layer in self._layers):
+            raise zlib.error("the body ended too early")
+        return b""
+
+    def _through(self, data: bytes, depth: int) -> Iterator[bytes]:
+        if depth == len(self._layers):
+            self._meter.add(len(data))
+            yield data
+            return
+        for piece in self._layers[depth].pieces(data):
+            yield from self._through(piece, depth + 1)
+
+
+class _Layer:
+    """One compression of a body."""
+
+    def __init__(self, name: str) -> None:
+        if name not in ("gzip", "x-gzip", "deflate"):
+            raise ValueError(f"a body encoded as {name!r} is not read where max_decoded_bytes is given")
+        self._gzip = name != "deflate"
+        self._unpacker: Any = None  # zlib's objects have no type of that name
+
+    @property
+    def unfinished(self) -> bool:
+        return self._unpacker is not None and not self._unpacker.eof
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        more = False
+        while data or more:  # zlib may hold output back though it has taken all of the input
+            if self._unpacker is None:
+                self._unpacker = self._begin(data[0])
+            elif self._unpacker.eof:
+                if not (self._gzip and data.startswith(b"\x1f")):
+                    return  # what follows the end means nothing, except another member of a gzip body
+                self._unpacker = self._begin(data[0])
+            piece = self._unpacker.decompress(data, _PIECE)
+            data = self._unpacker.unconsumed_tail or self._unpacker.unused_data
+            more = len(piece) == _PIECE
+            yield piece
+
+    def _begin(self, first: int) -> Any:
+        if self._gzip:
+            return zlib.decompressobj(zlib.MAX_WBITS | 16)
+        # "deflate" is zlib's format (RFC 9110, 8.4.1.2), whose first byte ends in 8; many send it without.
+        return zlib.decompressobj(zlib.MAX_WBITS if first & 15 == 8 else -zlib.MAX_WBITS)
 
 
 def judge(error: BaseException) -> Verdict | None:
