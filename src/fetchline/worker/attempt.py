@@ -213,6 +213,28 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
 
         return make
 
+    if use is not None and not program.middleware and use.spec.scope != "attempt":
+
+        async def make_with_session(call: Any) -> Any:
+            login = sessions.peek(use)
+            if login is None:
+                call.began = OPENING
+                try:
+                    login = await sessions.get(use)
+                finally:
+                    call.began = time.monotonic()
+            extra = {} if use.parameter is None else {use.parameter: login.value}
+            try:
+                return finish(await bound(call.item, extra))
+            except Exception as error:
+                if use.is_expired(error):
+                    sessions.renew(use, login)
+                raise
+            finally:
+                login.leave()
+
+        return make_with_session
+
     async def make_full(call: Any) -> Any:
         async with AsyncExitStack() as stack:
             extra = {}

@@ -275,12 +275,13 @@ def _failed(use: SessionUse, error: Exception) -> SessionFailed:
 class Login:
     """A session of a loop, opened; counted, so that it is not closed under an attempt that still uses it."""
 
-    __slots__ = ("_leave", "ready", "stale", "task", "users", "value")
+    __slots__ = ("_leave", "opened", "ready", "stale", "task", "users", "value")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.ready: asyncio.Future[None] = loop.create_future()
         self.value: Any = None
         self.users = 0
+        self.opened = False
         self.stale = False
         self._leave = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -317,6 +318,7 @@ class Login:
             self.ready.exception()  # nobody may be waiting any more
             return
         use.counts.open()
+        self.opened = True
         if not self.ready.done():
             self.ready.set_result(None)
         try:
@@ -342,6 +344,14 @@ class LoopSessions:
     def __init__(self) -> None:
         self._open: dict[SessionUse, Login] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def peek(self, use: SessionUse) -> Login | None:
+        """Give the session if it is open, as ``get`` does; None: it is not."""
+        login = self._open.get(use)
+        if login is None or not login.opened:
+            return None
+        login.users += 1
+        return login
 
     async def get(self, use: SessionUse) -> Login:
         """Give the session; whoever asks first opens it while the others wait. Give it back by ``leave``."""
