@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,6 +23,7 @@ __all__ = [
     "BodyTooLarge",
     "Decoder",
     "HTTPFailure",
+    "Limits",
     "Meter",
     "by_status",
     "is_credential",
@@ -94,6 +96,42 @@ class BodyTooLarge(FetchlineError):
         return BodyTooLarge, (self.url, self.limit, self.option), self.__dict__
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a session allows each request; None is no limit.
+
+    Attributes:
+        total: seconds from the start of a request to the last byte of its answer.
+        max_bytes: of a body, as it comes over the wire.
+        max_decoded_bytes: of a body, when it is decompressed.
+
+    >>> Limits(max_bytes=0)
+    Traceback (most recent call last):
+    ValueError: max_bytes must be a whole number above 0, not 0
+    """
+
+    total: float | None = None
+    max_bytes: int | None = None
+    max_decoded_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        total = self.total
+        if total is not None and (isinstance(total, bool) or not 0 < total < float("inf")):
+            raise ValueError(f"total must be seconds above 0, not {total!r}")
+        for name in ("max_bytes", "max_decoded_bytes"):
+            limit = getattr(self, name)
+            if limit is not None and (type(limit) is not int or limit < 1):
+                raise ValueError(f"{name} must be a whole number above 0, not {limit!r}")
+
+    def wire(self, url: str) -> Meter:
+        """A meter of an answer as it arrives."""
+        return Meter(url, self.max_bytes, "max_bytes")
+
+    def decoded(self, url: str) -> Meter:
+        """A meter of what an answer becomes."""
+        return Meter(url, self.max_decoded_bytes, "max_decoded_bytes")
+
+
 class Meter:
     """Count the bytes of one answer and refuse more than there may be.
 
@@ -122,7 +160,19 @@ class Meter:
             BodyTooLarge: there are too many.
         """
         self.count += count
-        if self._limit is not None and self.count > self._limit:
+        self._check(self.count)
+
+    def expect(self, length: str | None) -> None:
+        """Look at a Content-Length before the first byte; whatever is no number says nothing.
+
+        Raises:
+            BodyTooLarge: it says that there will be too many.
+        """
+        if length is not None and length.isdecimal():
+            self._check(int(length))
+
+    def _check(self, count: int) -> None:
+        if self._limit is not None and count > self._limit:
             raise BodyTooLarge(self._url, self._limit, self._option)
 
 
