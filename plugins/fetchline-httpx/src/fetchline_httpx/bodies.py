@@ -19,6 +19,8 @@ def bounded(response: httpx.Response, limits: Limits, deadline: Deadline | None)
     Raises:
         httpx.DecodingError: it is encoded in a way whose outcome cannot be bounded.
     """
+    if limits.max_bytes is deadline is limits.max_decoded_bytes is None:
+        return
     url = str(response.request.url)
     if limits.max_bytes is not None or deadline is not None:
         given = (limits.wire(url), _length(response), deadline)

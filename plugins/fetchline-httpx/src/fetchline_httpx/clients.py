@@ -11,6 +11,7 @@ from fetchline.http import BodyTooLarge, Limits
 from fetchline_httpx.bodies import bounded, keep_credentials_home
 from fetchline_httpx.connections import Connections
 from fetchline_httpx.deadlines import Deadline, clocked, current
+from fetchline_httpx.wires import wired
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -129,7 +130,7 @@ def _connections(make: Any, options: dict[str, Any]) -> Connections:
     context = httpx.create_ssl_context(verify=verify, cert=cert, trust_env=options["trust_env"])
     limits = options.pop("limits")
     return Connections(
-        lambda each: make(verify=context, limits=each, **options), limits, http2=options["http2"]
+        lambda each: wired(make(verify=context, limits=each, **options)), limits, http2=options["http2"]
     )
 
 

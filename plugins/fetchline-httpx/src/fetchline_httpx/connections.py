@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -58,9 +59,7 @@ class Connections(httpx.AsyncBaseTransport):
         except BaseException:
             self._leave(line)
             raise
-        response.stream = _Body(response.stream, lambda: self._leave(line))
-        if self._idle:
-            await self._tidy()
+        response.stream = _Body(response.stream, partial(self._read, line))
         return response
 
     async def aclose(self) -> None:
@@ -108,6 +107,10 @@ class Connections(httpx.AsyncBaseTransport):
         if self._places is not None:
             self._places.release()
 
+    async def _read(self, line: _Line) -> None:
+        self._leave(line)
+        await self._tidy()
+
     async def _tidy(self) -> None:
         """Close what has been idle for too long, and what is idle beside as many as there may be."""
         now = time.monotonic()
@@ -134,18 +137,18 @@ class _Line:
 class _Body(httpx.AsyncByteStream):
     """A body that says once when it is closed."""
 
-    def __init__(self, stream: Any, leave: Callable[[], None]) -> None:
+    def __init__(self, stream: Any, closed: Callable[[], Awaitable[None]]) -> None:
         self._stream = stream
-        self._leave: Callable[[], None] | None = leave
+        self._closed: Callable[[], Awaitable[None]] | None = closed
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         iterator: AsyncIterator[bytes] = self._stream.__aiter__()
         return iterator
 
     async def aclose(self) -> None:
-        leave, self._leave = self._leave, None
+        closed, self._closed = self._closed, None
         try:
             await self._stream.aclose()
         finally:
-            if leave is not None:
-                leave()
+            if closed is not None:
+                await closed()

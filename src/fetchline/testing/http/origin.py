@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from types import TracebackType
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -20,6 +21,7 @@ class Origin:
     Args:
         host: 127.0.0.1, or another loopback address.
         latency: seconds before each answer.
+        tls: with a certificate, for ``https``.
 
     Attributes:
         url: where it is, without a slash at the end.
@@ -36,8 +38,11 @@ class Origin:
     (1, '/bytes/3')
     """
 
-    def __init__(self, host: str = "127.0.0.1", latency: float = 0.0) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", latency: float = 0.0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.host = host
+        self.tls = tls
         self.latency = latency
         self.url = ""
         self.asked: list[Asked] = []
@@ -65,9 +70,9 @@ class Origin:
         self._loop.close()
 
     async def _begin(self) -> None:
-        self._server = await asyncio.start_server(self._serve, self.host, 0, backlog=512)
+        self._server = await asyncio.start_server(self._serve, self.host, 0, backlog=512, ssl=self.tls)
         port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://{self.host}:{port}"
+        self.url = f"{'https' if self.tls else 'http'}://{self.host}:{port}"
 
     async def _end(self) -> None:
         self._server.close()
