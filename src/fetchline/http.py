@@ -116,7 +116,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         total = self.total
-        if total is not None and (isinstance(total, bool) or not 0 < total < float("inf")):
+        number = isinstance(total, int | float) and not isinstance(total, bool)
+        if total is not None and not (number and 0 < total < float("inf")):
             raise ValueError(f"total must be seconds above 0, not {total!r}")
         for name in ("max_bytes", "max_decoded_bytes"):
             limit = getattr(self, name)

@@ -7,13 +7,16 @@
 | ``/first/503/KEY`` | that status to the first request of the path, with the same options; then 200 |
 | ``/redirect?to=URL`` | 302, or ``&status=307`` |
 | ``/basic/USER/PASSWORD`` | 200 to who has them, 401 to others |
+| ``/digest`` | a challenge to who sends no Authorization |
 | ``/bytes/1000`` | so many bytes; ``/chunked/1000`` without saying how many |
 | ``/gzip/1000`` | so many zero bytes, compressed; ``?times=2`` compresses the outcome again |
+| ``/head/1000`` | to HEAD: so many bytes would follow |
+| ``/encoded/br`` | a few bytes that claim to be encoded so |
 | ``/garbled`` | a body that claims to be gzip and is not |
 | ``/text`` | a page of HTML |
 | ``/cut`` | the connection ends before the body does; ``/reset``: before the answer |
-| ``/drip?every=0.02`` | one byte of body at a time, for ever; ``/drip/head``: the same with headers |
-| ``/hold`` | nothing until the client goes |
+| ``/drip?every=0.02&s=5`` | one byte of body at a time for so many seconds; ``/drip/head``: one header at a time |
+| ``/hold?s=10`` | nothing, for so many seconds at the most |
 | ``/slow?s=0.05`` | 200 after so many seconds |
 """
 
@@ -72,6 +75,10 @@ async def answer(asked: Asked, times: int, write: Write, gone: Callable[[], bool
             known = asked.headers.get("authorization") == wanted
             challenge = {"WWW-Authenticate": 'Basic realm="test"'}
             await write(whole(200, b"welcome") if known else whole(401, b"who are you?", challenge))
+        case "digest":
+            challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'}
+            known = "authorization" in asked.headers
+            await write(whole(200, b"welcome") if known else whole(401, b"who are you?", challenge))
         case "bytes":
             await write(head(200, {"Content-Length": rest[0]}))
             for block in _blocks(int(rest[0])):
@@ -80,6 +87,10 @@ async def answer(asked: Asked, times: int, write: Write, gone: Callable[[], bool
             await _chunked(_blocks(int(rest[0])), {}, write)
         case "gzip":
             await _chunked(*_bomb(int(rest[0]), int(query.get("times", "1"))), write)
+        case "head":
+            await write(head(200, {"Content-Length": rest[0], "Content-Encoding": "gzip"}))
+        case "encoded":
+            await write(whole(200, b"whatever", {"Content-Encoding": rest[0]}))
         case "garbled":
             await write(whole(200, b"this is not gzip", {"Content-Encoding": "gzip"}))
         case "text":
@@ -90,10 +101,11 @@ async def answer(asked: Asked, times: int, write: Write, gone: Callable[[], bool
         case "reset":
             return False
         case "drip":
-            await _drip("head" in rest, float(query.get("every", "0.02")), write, gone)
+            await _drip("head" in rest, query, write, gone)
             return False
         case "hold":
-            while not gone():
+            end = asyncio.get_running_loop().time() + float(query.get("s", "10"))
+            while not gone() and asyncio.get_running_loop().time() < end:
                 await asyncio.sleep(0.005)
             return False
         case "slow":
@@ -150,8 +162,12 @@ async def _chunked(blocks: Iterator[bytes], headers: Mapping[str, str], write: W
     await write(b"0\r\n\r\n")
 
 
-async def _drip(of_head: bool, every: float, write: Write, gone: Callable[[], bool]) -> None:
+async def _drip(of_head: bool, query: Mapping[str, str], write: Write, gone: Callable[[], bool]) -> None:
+    every = float(query.get("every", "0.02"))
     await write(b"HTTP/1.1 200 OK\r\n" if of_head else head(200, {"Transfer-Encoding": "chunked"}))
-    while not gone():
+    for _ in range(round(float(query.get("s", "5")) / every)):
+        if gone():
+            return
         await write(b"X-Drip: 1\r\n" if of_head else b"1\r\nx\r\n")
         await asyncio.sleep(every)
+    await write(b"Content-Length: 0\r\n\r\n" if of_head else b"0\r\n\r\n")
