@@ -60,6 +60,7 @@ class _Body(httpx.SyncByteStream):
         if self._deadline is None:
             return next(chunks, None)
         with self._deadline.held():
+            self._deadline.check()
             return next(chunks, None)
 
     def close(self) -> None:

@@ -54,7 +54,14 @@ class Deadline:
             raise overdue(self._method, self._url, self._total) from error
         finally:
             current.reset(token)
-        if self.left() <= 0:  # of a transport that does not look at the time
+
+    def check(self) -> None:
+        """Raise if the time is over: for transports that do not look at it.
+
+        Raises:
+            AttemptTimeout: it is.
+        """
+        if self.left() <= 0:
             raise overdue(self._method, self._url, self._total)
 
     @asynccontextmanager

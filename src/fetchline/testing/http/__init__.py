@@ -28,14 +28,12 @@ class HTTPSuite(Requests, Errors, Limits, Connections):
     Subclass it and say what is under test. A session for functions and one for coroutine functions are held
     to the same; what a session is not for is skipped. Its factories take these options:
 
-    | option | |
-    |---|---|
-    | ``base_url`` | what paths are appended to |
-    | ``headers`` | sent with every request to the origin of ``base_url`` |
-    | ``auth`` | a pair, user and password, for basic authentication |
-    | ``total`` | seconds for a request, from its start to the last byte of its answer |
-    | ``max_bytes`` | of a body, as it comes over the wire |
-    | ``max_decoded_bytes`` | of a body, when it is decompressed |
+    - ``base_url``: what paths are appended to
+    - ``headers``: sent with every request
+    - ``auth``: a pair, user and password, for basic authentication
+    - ``total``: seconds for a request, from its start to the last byte of its answer
+    - ``max_bytes``: of a body, as it comes over the wire
+    - ``max_decoded_bytes``: of a body, when it is decompressed
 
     Attributes:
         session: as ``@fetcher(session=...)`` takes it: a name, ``fetchline.use(name, ...)``, a ``SessionSpec``,
@@ -44,8 +42,8 @@ class HTTPSuite(Requests, Errors, Limits, Connections):
         patience_s: seconds that a test waits for what must come, such as the end of a connection.
 
     Methods to override; they must pickle:
-        fetch(session, path, **how): GET it, with ``params=`` and ``headers=``, and give an ``Answer``, or
-            something to await that does. The one here knows the usual clients.
+        fetch(session, path, ...): GET it, with ``params=`` and ``headers=`` if they are given, and give an
+        ``Answer``, or something to await that does. The one here knows the usual clients.
 
     >>> class TestHttpx(HTTPSuite):
     ...     session = "httpx"
