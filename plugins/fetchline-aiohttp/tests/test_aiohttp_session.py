@@ -286,6 +286,13 @@ def test_credentials_of_the_session_go_to_the_origin_of_base_url_only(origin: Or
     )
 
 
+def test_auth_of_a_request_stays_at_home(origin: Origin) -> None:
+    assert get("/basic/me/pw", origin, auth=("me", "pw"), headers={"X-Trace": "1"}).status == 200
+    with Origin() as other:
+        reply = get("/redirect", origin, params={"to": f"{other.url}/echo"}, auth=("me", "pw"))
+        assert "authorization" not in echo(reply)["headers"]
+
+
 def test_user_and_password_of_a_redirects_address_are_not_sent(origin: Origin) -> None:
     with Origin() as other:
         to = other.url.replace("://", "://me:hunter2@") + "/echo"
@@ -360,6 +367,15 @@ def test_an_error_status_whose_body_breaks_off_is_that_status() -> None:
     head = b"HTTP/1.1 404 Not Found\r\nContent-Length: 30\r\n\r\nnone"
     assert judged(lambda: asked(head)) == ("permanent", "permanent")
     assert judged(lambda: asked(head, raise_for_status=False)) == ("retry", "unavailable")
+
+
+def test_an_error_status_in_an_encoding_that_is_of_no_text_is_that_status() -> None:
+    head = (
+        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=base64\r\nContent-Length: 4\r\n\r\nnone"
+    )
+    with pytest.raises(StatusError) as caught:
+        asked(head)
+    assert caught.value.body == "none"
 
 
 def test_the_length_in_the_answer_to_head_is_no_body() -> None:

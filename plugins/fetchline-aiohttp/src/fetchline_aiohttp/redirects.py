@@ -58,7 +58,6 @@ def moved(reply: Reply, there: URL, method: str, options: dict[str, Any]) -> tup
         )
     at_home = same_origin(str(reply.url), str(there))
     if not at_home:
-        options.pop("auth", None)
         options.pop("cookies", None)
         options.pop("middlewares", None)
         if "headers" in options:

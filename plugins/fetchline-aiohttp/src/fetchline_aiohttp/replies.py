@@ -129,7 +129,11 @@ class Reply(aiohttp.ClientResponse):
 
     def beginning(self) -> str:
         """Give the first characters of the body, whatever they are."""
-        return (self._body or b"")[:_TEXT].decode(self.get_encoding(), "replace")
+        data = (self._body or b"")[:_TEXT]
+        try:
+            return data.decode(self.get_encoding(), "replace")
+        except LookupError:  # Python knows encodings that are of no text
+            return data.decode(errors="replace")
 
     def raise_for_status(self) -> None:
         """Raise a ``StatusError`` for a status of 400 or more."""

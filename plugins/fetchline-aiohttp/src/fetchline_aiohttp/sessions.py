@@ -102,9 +102,7 @@ class Session:
         self._headers = CIMultiDict(headers or {})
         self._headers.setdefault("Accept-Encoding", ENCODINGS)
         if auth is not None:
-            user, password = auth[:2]
-            token = base64.b64encode(f"{user}:{password}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {token}"
+            self._headers["Authorization"] = _basic(auth)
         self._raises, self._cookies = raise_for_status, cookies
         self._limits = Limits(total, max_bytes, max_decoded_bytes)
         options.setdefault("timeout", aiohttp.ClientTimeout(total=None, sock_connect=30))
@@ -173,7 +171,7 @@ class Session:
             method: GET, POST, ...
             url: a path, which is appended to ``base_url``, or an address.
             options: of ``aiohttp.ClientSession.request``: ``params``, ``headers``, ``json``, ``data``, ...; also
-                ``total`` and ``raise_for_status`` for this request.
+                ``auth``, ``total`` and ``raise_for_status`` for this request.
 
         Raises:
             aiohttp.ClientResponseError: the answer's status is 400 or more.
@@ -186,6 +184,10 @@ class Session:
     async def _ask(self, method: str, url: str | URL, options: dict[str, Any]) -> Reply:
         raises = options.pop("raise_for_status", self._raises)
         total = options.pop("total", self._limits.total)
+        if "auth" in options:
+            headers = CIMultiDict(options.get("headers") or ())
+            headers["Authorization"] = _basic(options.pop("auth"))
+            options["headers"] = headers
         client, address = self._where(url)
         scope = asyncio.timeout(total)
         try:
@@ -228,6 +230,11 @@ class Session:
         if isinstance(url, str) and "://" not in url.partition("?")[0]:
             return self.client, f"{self._base}/{url.removeprefix('/')}"
         return self.client if same_origin(self._base, str(url)) else self._abroad, url
+
+
+def _basic(auth: tuple[str, str]) -> str:
+    user, password = auth[:2]  # an aiohttp.BasicAuth is a pair, too
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 async def _once(
