@@ -323,6 +323,15 @@ def test_http2_has_many_requests_on_a_connection() -> None:
             assert session.get("/").http_version == "HTTP/2"
 
 
+def test_http2_with_a_server_that_does_not_speak_it_has_connections_enough(secure: Origin) -> None:
+    async def work(session: httpx.AsyncClient) -> None:
+        await several(session, *["/slow?s=0.05"] * 20)
+        assert (await session.get("/echo")).http_version == "HTTP/1.1"
+
+    using(work, base_url=secure.url, verify=TRUSTED, http2=True)
+    assert secure.opened >= 5
+
+
 def test_http2_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for make in (client, async_client):

@@ -124,14 +124,13 @@ class AsyncClient(httpx.AsyncClient):
 _OF_THE_BODY = (httpx.HTTPError, BodyTooLarge)  # with an error status, that is what matters
 
 
-def _connections(make: Any, options: dict[str, Any]) -> Connections:
-    verify, cert = options.pop("verify"), options.pop("cert")
+def _connections(make: Any, options: dict[str, Any]) -> httpx.AsyncBaseTransport:
+    if options["http2"]:  # a connection carries many requests, so that httpx's own pool has few
+        return wired(make(**options))
+    verify, cert, limits = (options.pop(name) for name in ("verify", "cert", "limits"))
     # One for all of them: to read the certificates takes longer than to connect.
     context = httpx.create_ssl_context(verify=verify, cert=cert, trust_env=options["trust_env"])
-    limits = options.pop("limits")
-    return Connections(
-        lambda each: wired(make(verify=context, limits=each, **options)), limits, http2=options["http2"]
-    )
+    return Connections(lambda each: wired(make(verify=context, limits=each, **options)), limits)
 
 
 def _completed(options: dict[str, Any], bounds: Limits, look: Any) -> dict[str, Any]:

@@ -6,34 +6,31 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
 __all__ = ["Connections"]
 
-_STREAMS = 100  # what servers of HTTP/2 usually allow on a connection
+_Origin: TypeAlias = tuple[str, str, int | None]
 
 
 class Connections(httpx.AsyncBaseTransport):
-    """Give each request a transport that has one connection, one to the same host if there is one.
+    """Give each request a transport that has one connection: one to the same host if there is one.
 
-    A connection of HTTP/1.1 carries one request at a time, so no request ever queues inside a transport; there
-    each that ends would look at each that waits. The last one used is the first one used again.
+    No request ever waits inside a transport; there, each that ends would look at each that waits. The
+    connection that was used last is the first to be used again. It is for HTTP/1.1: a connection carries one
+    request at a time.
 
     Args:
-        make: makes a transport that opens no more than one connection.
+        make: makes a transport that keeps to such limits.
         limits: of all connections together.
-        http2: whether a connection carries several requests at a time.
     """
 
     def __init__(
-        self,
-        make: Callable[[httpx.Limits], httpx.AsyncBaseTransport],
-        limits: httpx.Limits,
-        *,
-        http2: bool = False,
+        self, make: Callable[[httpx.Limits], httpx.AsyncBaseTransport], limits: httpx.Limits
     ) -> None:
         self._make = make
         self._most = limits.max_connections
@@ -44,16 +41,15 @@ class Connections(httpx.AsyncBaseTransport):
             max_keepalive_connections=0 if self._most_idle == 0 else 1,
             keepalive_expiry=self._expiry,
         )
-        self._streams = _STREAMS if http2 else 1
         self._lines: set[_Line] = set()
-        self._free: defaultdict[tuple[str, int | None], list[_Line]] = defaultdict(list)
-        self._idle: dict[_Line, float] = {}  # since when; the longest first
-        self._places = None if self._most is None else asyncio.Semaphore(self._most * self._streams)
+        self._free: defaultdict[_Origin, list[_Line]] = defaultdict(list)
+        self._idle: dict[_Line, float] = {}  # those that are free, and since when; the longest first
+        self._places = None if self._most is None else asyncio.Semaphore(self._most)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self._places is not None:
             await self._place(request)
-        line = self._take((request.url.host, request.url.port))
+        line = self._take((request.url.scheme, request.url.host, request.url.port))
         try:
             response = await line.transport.handle_async_request(request)
         except BaseException:
@@ -79,31 +75,23 @@ class Connections(httpx.AsyncBaseTransport):
             message = f"all of max_connections={self._most} were in use for {patience:g} s"
             raise httpx.PoolTimeout(message, request=request) from None
 
-    def _take(self, origin: tuple[str, int | None]) -> _Line:
+    def _take(self, origin: _Origin) -> _Line:
         if self._free[origin]:
-            line = self._free[origin][-1]
+            line = self._free[origin].pop()
         elif self._most is None or len(self._lines) < self._most:
             line = _Line(self._make(self._each), origin)
             self._lines.add(line)
-            self._free[origin].append(line)
-        else:  # the place stands for one; its connection goes to another host
-            line = next(iter(self._idle), None) or min(self._lines, key=lambda line: line.busy)
+        else:  # the place stands for a line that is free; its connection goes to another host
+            line = next(iter(self._idle))
             self._free[line.origin].remove(line)
             line.origin = origin
-            self._free[origin].append(line)
-        line.busy += 1
         self._idle.pop(line, None)
-        if line.busy == self._streams:
-            self._free[origin].remove(line)
         return line
 
     def _leave(self, line: _Line) -> None:
-        line.busy -= 1
         if line in self._lines:
-            if line.busy == self._streams - 1:
-                self._free[line.origin].append(line)
-            if line.busy == 0:
-                self._idle[line] = time.monotonic()
+            self._free[line.origin].append(line)
+            self._idle[line] = time.monotonic()
         if self._places is not None:
             self._places.release()
 
@@ -125,13 +113,10 @@ class Connections(httpx.AsyncBaseTransport):
             await line.transport.aclose()
 
 
+@dataclass(eq=False, slots=True)
 class _Line:
-    __slots__ = ("busy", "origin", "transport")
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, origin: tuple[str, int | None]) -> None:
-        self.transport = transport
-        self.origin = origin
-        self.busy = 0  # requests whose answers have not been read to their end
+    transport: httpx.AsyncBaseTransport
+    origin: _Origin
 
 
 class _Body(httpx.AsyncByteStream):
