@@ -70,7 +70,11 @@ def test_a_body_that_ends_exactly_with_a_piece_of_the_decoder_is_whole() -> None
         assert decoded("gzip", gzip.compress(bytes(count))) == bytes(count)
 
 
-@pytest.mark.parametrize("body", [b"this is not gzip", gzip.compress(TEXT)[:-1], gzip.compress(TEXT)[:5]])
+@pytest.mark.parametrize(
+    "body",
+    [b"this is not gzip", gzip.compress(TEXT)[:-1], gzip.compress(TEXT)[:5]],
+    ids=["other", "cut", "begun"],
+)
 def test_a_body_that_is_not_what_it_says_is_an_error(body: bytes) -> None:
     with pytest.raises(zlib.error):
         decoded("gzip", body)
