@@ -308,7 +308,7 @@ def _requests(quick: bool) -> list[Case]:
     name = f"{count} GETs of 7 KB of CSV, 10 ms away, {width} in flight"
     each = _each(subjects, range(count), width)
     return [
-        Case("W8", name, "us a request", gauges.per_item(count), each, goals, rounds=3, beside=server.served)
+        Case("W8", name, "us a request", gauges.per_item(count), each, goals, rounds=5, beside=server.served)
     ]
 
 
