@@ -94,6 +94,7 @@ def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
     if only_async and not fetcher.is_async:
         raise TypeError(
             f"{fetcher.name!r} is not async, but session {session.name!r} is for async functions only"
+            + (f": {session.summary}" if session.summary else "")
         )
     return SessionUse.of(session, options, parameter)
 

@@ -226,7 +226,15 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 # A connection that ended in the middle of an answer has no socket error behind it in these clients.
-_LOST = frozenset({"RemoteProtocolError", "ServerDisconnectedError", "ProtocolError", "IncompleteRead"})
+_LOST = frozenset(
+    {
+        "RemoteProtocolError",
+        "ServerDisconnectedError",
+        "ClientPayloadError",
+        "ProtocolError",
+        "IncompleteRead",
+    }
+)
 
 
 def _is_of_connection(error: BaseException) -> bool:

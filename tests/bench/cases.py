@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sized
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from . import gauges, ours, peers, work
+from . import gauges, ours, peers, server, work
 from .gauges import Gauge
 
 __all__ = ["OURS", "ROWS", "Case", "Goal", "cases"]
@@ -40,6 +41,8 @@ class Case:
         rounds: how often everybody takes their turn.
         fresh: a new process for every round, because memory once taken is not given back; the gauge warms
             up by itself. Otherwise everybody's first round is not counted.
+        beside: stands while the case is measured, such as a server; gives what the environment of the
+            subjects needs.
     """
 
     row: str
@@ -51,6 +54,7 @@ class Case:
     better: Literal["lower", "higher"] = "lower"
     rounds: int = 5
     fresh: bool = False
+    beside: Callable[[], AbstractContextManager[Mapping[str, str]]] | None = None
 
 
 THREADS = {
@@ -284,6 +288,30 @@ def _streams(quick: bool) -> list[Case]:
     ]
 
 
+def _requests(quick: bool) -> list[Case]:
+    count, width = (200, 20) if quick else (2000, 100)
+    subjects = {
+        OURS: ours.requests,
+        f"{OURS}, joined": ours.requests_joined,
+        f"{OURS}, httpx": ours.requests_httpx,
+        "aiohttp + gather": peers.aiohttp_gather,
+        "aiohttp + gather, one parse": peers.aiohttp_one_parse,
+        "httpx + gather": peers.httpx_gather,
+        "httpx in threads": peers.httpx_threads,
+        "niquests + gather": peers.niquests_gather,
+    }
+    goals = (
+        Goal(1.0, ("aiohttp + gather",)),
+        Goal(0.5, ("aiohttp + gather",), f"{OURS}, joined"),
+        Goal(0.35, ("httpx + gather",), f"{OURS}, httpx"),
+    )
+    name = f"{count} GETs of 7 KB of CSV, 10 ms away, {width} in flight"
+    each = _each(subjects, range(count), width)
+    return [
+        Case("W8", name, "us a request", gauges.per_item(count), each, goals, rounds=5, beside=server.served)
+    ]
+
+
 def _join(quick: bool) -> list[Case]:
     count, rows = 200 if quick else 5000, 100
     keys = [f"key{n}" for n in range(count)]
@@ -321,6 +349,7 @@ ROWS: Mapping[str, Callable[[bool], list[Case]]] = {
     "W5": _frames,
     "W6": _calls,
     "W7": _streams,
+    "W8": _requests,
     "W9": _join,
     "W10": _starts,
 }

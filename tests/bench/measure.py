@@ -14,7 +14,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class _Failed(Exception):
 class _Lane:
     """A child process that plays one subject."""
 
-    def __init__(self, case: Case, subject: str, quick: bool) -> None:
+    def __init__(self, case: Case, subject: str, quick: bool, environment: Mapping[str, str]) -> None:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._child = subprocess.Popen(
             [
@@ -49,7 +49,7 @@ class _Lane:
                 "quick" if quick else "full",
             ],
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": path} | dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -100,10 +100,11 @@ def measure(
         else:
             taking.append(subject)
     with contextlib.ExitStack() as stack:
+        environment = {} if case.beside is None else stack.enter_context(case.beside())
         lanes: dict[str, _Lane] = {}
 
         def lane(subject: str) -> _Lane:
-            lanes[subject] = _Lane(case, subject, quick)
+            lanes[subject] = _Lane(case, subject, quick, environment)
             stack.callback(lanes[subject].close)
             return lanes[subject]
 

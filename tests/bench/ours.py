@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from .server import ADDRESS, LINES
+
 __all__ = [
     "arun",
     "astream",
@@ -22,6 +24,9 @@ __all__ = [
     "join",
     "processes",
     "push",
+    "requests",
+    "requests_httpx",
+    "requests_joined",
     "stream",
     "threads",
 ]
@@ -94,9 +99,13 @@ def first_results(function: Callable[..., Any], items: Iterable[Any], width: int
 
 
 def arun(function: Callable[..., Any], items: Iterable[Any], width: int) -> Any:
+    return _arun(_retrying(function), items, width)
+
+
+def _arun(fetcher: Any, items: Iterable[Any], width: int) -> Any:
     import fetchline as fl
 
-    return _good(asyncio.run(fl.arun(_retrying(function), items, concurrency=width, progress=_bar())))
+    return _good(asyncio.run(fl.arun(fetcher, items, concurrency=width, progress=_bar())))
 
 
 def astream(function: Callable[..., Any], items: Iterable[Any], width: int) -> range:
@@ -110,6 +119,47 @@ def astream(function: Callable[..., Any], items: Iterable[Any], width: int) -> r
         return range(good)
 
     return asyncio.run(main())
+
+
+def _session(name: str) -> Any:
+    import fetchline as fl
+
+    return fl.use(name, base_url=os.environ[ADDRESS])
+
+
+def requests(items: Iterable[int], width: int) -> Any:
+    import polars as pl
+
+    import fetchline as fl
+
+    async def fetch(item: int, *, session: Any = fl.injected) -> pl.DataFrame:
+        reply = await session.get(f"/daily/{item}.csv")
+        return pl.read_csv(await reply.read())
+
+    return _arun(_retrying(fetch, session=_session("aiohttp")), items, width)
+
+
+def requests_joined(items: Iterable[int], width: int) -> range:
+    """Values are bytes, and one frame is made of all of them."""
+    import fetchline as fl
+
+    async def fetch(item: int, *, session: Any = fl.injected) -> bytes:
+        reply = await session.get(f"/daily/{item}.csv")
+        return await reply.read()
+
+    batch = _arun(_retrying(fetch, session=_session("aiohttp")), items, width)
+    return range(batch.frame(decode="csv").height // LINES)
+
+
+def requests_httpx(items: Iterable[int], width: int) -> Any:
+    import polars as pl
+
+    import fetchline as fl
+
+    async def fetch(item: int, *, session: Any = fl.injected) -> pl.DataFrame:
+        return pl.read_csv((await session.get(f"/daily/{item}.csv")).content)
+
+    return _arun(_retrying(fetch, session=_session("httpx")), items, width)
 
 
 def frames(

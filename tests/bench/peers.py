@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import subprocess
 import sys
 from collections import deque
@@ -15,6 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any
+
+from .server import ADDRESS, LINES
 
 __all__ = ["NEEDS", "drained"]
 
@@ -30,6 +33,11 @@ NEEDS = {
     "aiometer": "aiometer",
     "dask": "distributed",
     "tenacity": "tenacity",
+    "aiohttp + gather": "aiohttp",
+    "aiohttp + gather, one parse": "aiohttp",
+    "httpx + gather": "httpx",
+    "httpx in threads": "httpx",
+    "niquests + gather": "niquests",
     "with_columns + concat": "polars",
     "import pluggy": "pluggy",
     "import pluggy, click": "click",
@@ -197,6 +205,94 @@ def aiometer_all(function: AsyncFunction, items: Iterable[Any], width: int) -> l
 
     async def main() -> list[Any]:
         return await aiometer.run_all([partial(function, item) for item in items], max_at_once=width)
+
+    return asyncio.run(main())
+
+
+# -- requests over HTTP ------------------------------------------------------------------------------------
+
+
+def _address(item: int) -> str:
+    return f"{os.environ[ADDRESS]}/daily/{item}.csv"
+
+
+def _bodies_by_aiohttp(use: Callable[[bytes], Any], items: Iterable[int], width: int) -> list[Any]:
+    import aiohttp
+
+    async def main() -> list[Any]:
+        semaphore = asyncio.Semaphore(width)
+
+        async def one(item: int) -> Any:
+            async with semaphore, session.get(_address(item)) as reply:
+                return use(await reply.read())
+
+        async with aiohttp.ClientSession(raise_for_status=True) as session:
+            return await asyncio.gather(*map(one, items))
+
+    return asyncio.run(main())
+
+
+def aiohttp_gather(items: Iterable[int], width: int) -> list[Any]:
+    import polars as pl
+
+    return _bodies_by_aiohttp(pl.read_csv, items, width)
+
+
+def aiohttp_one_parse(items: Iterable[int], width: int) -> range:
+    """What one would write by hand for bodies that all have the same head."""
+    import polars as pl
+
+    head, *_ = bodies = _bodies_by_aiohttp(bytes, items, width)
+    tables = [body.partition(b"\n")[2] for body in bodies]
+    frame = pl.read_csv(b"".join([head.partition(b"\n")[0], b"\n", *tables]))
+    return range(frame.height // LINES)
+
+
+def httpx_gather(items: Iterable[int], width: int) -> list[Any]:
+    import httpx
+    import polars as pl
+
+    async def main() -> list[Any]:
+        semaphore = asyncio.Semaphore(width)
+
+        async def one(item: int) -> Any:
+            async with semaphore:
+                reply = (await client.get(_address(item))).raise_for_status()
+            return pl.read_csv(reply.content)
+
+        async with httpx.AsyncClient(timeout=60) as client:
+            return await asyncio.gather(*map(one, items))
+
+    return asyncio.run(main())
+
+
+def httpx_threads(items: Iterable[int], width: int) -> list[Any]:
+    import httpx
+    import polars as pl
+
+    def one(item: int) -> Any:
+        return pl.read_csv(client.get(_address(item)).raise_for_status().content)
+
+    # With the default, 20 connections kept, threads now and then meet one that another has closed.
+    limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
+    with httpx.Client(timeout=60, limits=limits) as client, ThreadPoolExecutor(width) as pool:
+        return list(pool.map(one, items))
+
+
+def niquests_gather(items: Iterable[int], width: int) -> list[Any]:
+    import niquests
+    import polars as pl
+
+    async def main() -> list[Any]:
+        semaphore = asyncio.Semaphore(width)
+
+        async def one(item: int) -> Any:
+            async with semaphore:
+                reply = await session.get(_address(item))
+            return pl.read_csv(reply.raise_for_status().content)
+
+        async with niquests.AsyncSession(pool_maxsize=width) as session:
+            return await asyncio.gather(*map(one, items))
 
     return asyncio.run(main())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.request
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .cli import main
 from .figures import Measured, Run, load, save
 from .plot import plot
 from .report import table, write
+from .server import ADDRESS, LINES, served
 from .verdicts import verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,6 +103,17 @@ def test_what_goes_wrong_is_told_without_the_paths_of_the_machine() -> None:
     error = FileNotFoundError(2, "No such file", "/home/somebody/some-where/lib.so")
     assert short(error) == "FileNotFoundError: [Errno 2] No such file: 'lib.so'"
     assert short(ValueError()) == "ValueError: "
+
+
+def test_the_server_answers_with_a_table_and_is_gone_after_the_case() -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with served() as environment:
+        address = environment[ADDRESS]
+        for _ in range(2):
+            with opener.open(f"{address}/daily/1.csv") as reply:
+                assert len(reply.read().splitlines()) == 1 + LINES
+    with pytest.raises(OSError):
+        opener.open(address)
 
 
 def test_every_goal_names_subjects_of_its_case() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = ("rich", "httpx")
+PLUGINS = ("rich", "httpx", "aiohttp")
 
 LISTED = """
     import sys
@@ -20,7 +20,8 @@ LISTED = """
     for info in catalog().plugins():
         if info.provider.startswith("fetchline-"):
             print(info.name, info.kind, info.provider, info.version, info.status)
-    assert not {"fetchline_rich", "fetchline_httpx", "rich", "httpx"} & set(sys.modules)
+    theirs = ("rich", "httpx", "aiohttp")
+    assert not {*theirs, *(f"fetchline_{name}" for name in theirs)} & set(sys.modules)
 """
 
 USED = """
@@ -34,6 +35,9 @@ USED = """
     assert "fetchline_httpx" not in sys.modules
     with catalog().session("httpx").factory() as session:
         assert isinstance(session, sys.modules["httpx"].Client)
+    assert "aiohttp" not in sys.modules
+    assert catalog().session("aiohttp").async_factory().__aenter__
+    assert "aiohttp" in sys.modules
 """
 
 BUILT_IN = """
@@ -46,7 +50,7 @@ BUILT_IN = """
 
 TYPED = """
     from importlib.resources import files
-    for name in ("fetchline", "fetchline_rich", "fetchline_httpx"):
+    for name in ("fetchline", "fetchline_rich", "fetchline_httpx", "fetchline_aiohttp"):
         assert files(name).joinpath("py.typed").is_file(), name
 """
 
@@ -74,6 +78,7 @@ TESTED = """
 def test_installed_plugins_are_listed_unimported_and_work_by_name(tmp_path: Path) -> None:
     python = install(tmp_path)
     assert sorted(execute(python, LISTED).splitlines()) == [
+        "aiohttp plugin fetchline-aiohttp 0.1.0 installed",
         "httpx plugin fetchline-httpx 0.1.0 installed",
         "rich plugin fetchline-rich 0.1.0 installed",
     ]

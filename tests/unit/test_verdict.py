@@ -139,6 +139,11 @@ def test_a_write_whose_answer_was_lost_is_never_sent_again(error: Exception) -> 
     assert judged(error, idempotent=False) == Verdict("permanent", "unknown_outcome")
 
 
+def test_a_write_whose_answer_broke_off_in_its_body_is_never_sent_again() -> None:
+    error = pytest.importorskip("aiohttp").ClientPayloadError("not completed")
+    assert judged(error, idempotent=False) == Verdict("permanent", "unknown_outcome")
+
+
 @pytest.mark.parametrize("error", [ValueError(), ConnectionRefusedError(), Answer(500), SessionFailed()])
 def test_a_write_that_surely_did_not_arrive_is_tried_again(error: Exception) -> None:
     assert judged(error, idempotent=False).kind == "retry"

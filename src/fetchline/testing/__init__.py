@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fetchline.testing.evidence import gone as gone
     from fetchline.testing.evidence import until as until
     from fetchline.testing.executors import ExecutorSuite as ExecutorSuite
+    from fetchline.testing.http import HTTPSuite as HTTPSuite
+    from fetchline.testing.http.origin import Origin as Origin
     from fetchline.testing.lane import Lane as Lane
     from fetchline.testing.progress import ProgressSuite as ProgressSuite
     from fetchline.testing.sessions import SessionSuite as SessionSuite
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _SUITES = {
     "ExecutorSuite": "fetchline.testing.executors",
+    "HTTPSuite": "fetchline.testing.http",
     "ProgressSuite": "fetchline.testing.progress",
     "SessionSuite": "fetchline.testing.sessions",
 }
@@ -35,6 +38,7 @@ _HOME_OF = {
     "Lane": "fetchline.testing.lane",
     "Log": "fetchline.testing.evidence",
     "LoggedSession": "fetchline.testing.evidence",
+    "Origin": "fetchline.testing.http.origin",
     "flaky": "fetchline.testing.doubles",
     "gone": "fetchline.testing.evidence",
     "no_waiting": "fetchline.waiting",

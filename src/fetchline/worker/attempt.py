@@ -246,6 +246,30 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
 
         return make
 
+    if use is not None and not program.middleware and use.spec.scope != "attempt":
+
+        async def make_with_session(call: Any) -> Any:
+            login = sessions.peek(use)
+            fresh = login is None
+            if login is None:
+                call.began = OPENING
+                try:
+                    login = await sessions.get(use)
+                finally:
+                    call.began = time.monotonic()
+            extra = {} if use.parameter is None else {use.parameter: login.value}
+            try:
+                return finish(await bound(call.item, extra))
+            except Exception as error:
+                if use.is_expired(error):
+                    note_freshness(error, fresh)
+                    sessions.renew(use, login)
+                raise
+            finally:
+                login.leave()
+
+        return make_with_session
+
     async def make_full(call: Any) -> Any:
         async with AsyncExitStack() as stack:
             extra = {}
@@ -255,12 +279,14 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                 if use.spec.scope == "attempt":
                     own = LoopSessions()
                     stack.push_async_callback(own.close)
-                call.began = OPENING
-                fresh = not own.has(use)
-                try:
-                    login = await own.get(use)
-                finally:
-                    call.began = time.monotonic()
+                login = own.peek(use)
+                fresh = login is None
+                if login is None:
+                    call.began = OPENING
+                    try:
+                        login = await own.get(use)
+                    finally:
+                        call.began = time.monotonic()
                 stack.callback(login.leave)
                 if use.parameter is not None:
                     extra[use.parameter] = login.value

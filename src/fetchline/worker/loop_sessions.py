@@ -21,13 +21,14 @@ _LEAVE_S = 5.0
 class Login:
     """A session of a loop, opened; counted, so that it is not closed under an attempt that still uses it."""
 
-    __slots__ = ("_leave", "opened_at", "ready", "stale", "task", "users", "value")
+    __slots__ = ("_leave", "is_open", "opened_at", "ready", "stale", "task", "users", "value")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.ready: asyncio.Future[None] = loop.create_future()
         self.value: Any = None
         self.users = 0
         self.opened_at = float("inf")
+        self.is_open = False
         self.stale = False
         self._leave = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -58,6 +59,7 @@ class Login:
             self.ready.exception()  # nobody may be waiting any more
             return
         self.opened_at = time.monotonic()
+        self.is_open = True
         use.counts.open()
         if not self.ready.done():
             self.ready.set_result(None)
@@ -119,6 +121,14 @@ class LoopSessions:
         self._open: dict[SessionUse, Login] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def peek(self, use: SessionUse) -> Login | None:
+        """Give the session as ``get`` does, if it is open and not too old; None: it is not."""
+        login = self._open.get(use)
+        if login is None or not login.is_open or is_old(login.opened_at, use.spec.max_age):
+            return None
+        login.users += 1
+        return login
+
     async def get(self, use: SessionUse) -> Login:
         """Give the session; whoever asks first opens it while the others wait. Give it back by ``leave``."""
         login = self._open.get(use)
@@ -141,11 +151,6 @@ class LoopSessions:
                 del self._open[use]
             raise
         return login
-
-    def has(self, use: SessionUse) -> bool:
-        """Whether it is open, and not too old."""
-        login = self._open.get(use)
-        return login is not None and login.ready.done() and not is_old(login.opened_at, use.spec.max_age)
 
     def renew(self, use: SessionUse, login: Login) -> None:
         """A login is no longer valid: the next attempt opens another; told twice, it is one new login."""

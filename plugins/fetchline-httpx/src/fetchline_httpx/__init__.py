@@ -6,8 +6,9 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from fetchline.hookspecs import hookimpl
+from fetchline.http import HTTPFailure
 from fetchline.interfaces import SessionSpec
-from fetchline_httpx.errors import HTTPFailure, judge, portable
+from fetchline_httpx.errors import judge, portable
 
 if TYPE_CHECKING:
     import httpx
