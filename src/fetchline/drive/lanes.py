@@ -276,7 +276,8 @@ class _Lane:
         source = self.source
         if guilty >= 0:
             slot = self.slots[guilty]
-            error.add_note(f"item {slot.index}, key {source.program.label(slot)}")
+            label = source.program.label(slot)
+            error.add_note(label if source.program.key else f"item {slot.index}, key {label}")
         with source.lock:
             for number, slot in enumerate(self.slots):
                 if number != guilty and slot.token == self.tokens[number]:

@@ -252,11 +252,7 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
             login = sessions.peek(use)
             fresh = login is None
             if login is None:
-                call.began = OPENING
-                try:
-                    login = await sessions.get(use)
-                finally:
-                    call.began = time.monotonic()
+                login = await _log_in(sessions, use, call)
             extra = {} if use.parameter is None else {use.parameter: login.value}
             try:
                 return finish(await bound(call.item, extra))
@@ -282,11 +278,7 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                 login = own.peek(use)
                 fresh = login is None
                 if login is None:
-                    call.began = OPENING
-                    try:
-                        login = await own.get(use)
-                    finally:
-                        call.began = time.monotonic()
+                    login = await _log_in(own, use, call)
                 stack.callback(login.leave)
                 if use.parameter is not None:
                     extra[use.parameter] = login.value
@@ -300,6 +292,14 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                 raise
 
     return make_full
+
+
+async def _log_in(sessions: LoopSessions, use: SessionUse, call: Any) -> Login:
+    call.began = OPENING
+    try:
+        return await sessions.get(use)
+    finally:
+        call.began = time.monotonic()
 
 
 def _surround(program: Program) -> Callable[[], Any]:
