@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fetchline.retry import check_count, check_seconds
+from fetchline.durations import check_seconds
+from fetchline.retry import check_count
 from fetchline.sizes import parse_size
 
 if TYPE_CHECKING:

@@ -28,6 +28,8 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from fetchline.durations import seconds as _seconds
+
 if TYPE_CHECKING:
     from fetchline.batch import Batch
     from fetchline.results import Failure
@@ -168,16 +170,16 @@ class NotReady(Signal):
     """The remote side is still working: ask again, and hold no worker meanwhile.
 
     Args:
-        after: seconds until the next attempt.
+        after: seconds (or a timedelta) until the next attempt.
         memo: what the next attempt finds in ``fl.attempt().memo``, such as a task id; picklable.
         limit: seconds the item may be not ready in all, since it first was; None is the fetcher's ``patience``.
     """
 
     def __init__(self, after: float = 1.0, *, memo: Any = None, limit: float | None = None) -> None:
-        super().__init__(after)
-        self.after = after
+        self.after = _seconds("after", after)
         self.memo = memo
-        self.limit = limit
+        self.limit = None if limit is None else _seconds("limit", limit)
+        super().__init__(self.after)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_not_ready, (self.after, self.memo, self.limit))
@@ -194,8 +196,9 @@ class RetryAfter(Signal):
     """The server asked for a pause of ``seconds``: nothing starts meanwhile, no retry is charged."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
+        # A server may say anything: what lies in the past is no pause.
+        self.seconds = _seconds("seconds", max(seconds, 0) if isinstance(seconds, int | float) else seconds)
+        super().__init__(self.seconds)
 
     def __str__(self) -> str:
         return f"the server asked to wait {self.seconds:g} s"

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from fetchline.durations import check_seconds
 from fetchline.interfaces import SessionSpec, Use
 from fetchline.pace import Pace
-from fetchline.retry import ONCE, Try, check_seconds
+from fetchline.retry import ONCE, Try
 from fetchline.worker.context import current
 
 if TYPE_CHECKING:

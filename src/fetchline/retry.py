@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
+from fetchline.durations import seconds
+
 if TYPE_CHECKING:
     from fetchline.fetchers import Fetcher
 
-__all__ = ["On", "Try", "TryWithSession", "check_count", "check_seconds", "seconds"]
+__all__ = ["On", "Try", "TryWithSession", "check_count"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,25 +33,6 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
     return value
-
-
-def seconds(name: str, value: Any) -> float:
-    """Accept seconds as a number or a timedelta, not negative."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be seconds or a timedelta, not {value!r}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be a finite number of seconds, not negative: {value}")
-    return float(value)
-
-
-def check_seconds(name: str, value: Any) -> float:
-    """Accept seconds above zero."""
-    number = seconds(name, value)
-    if number == 0:
-        raise ValueError(f"{name} must be more than 0 seconds")
-    return number
 
 
 def _is_tenacity(value: Any) -> bool:

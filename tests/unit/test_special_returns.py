@@ -7,7 +7,9 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import polars as pl
 import pytest
 
 import fetchline as fl
+from fetchline.core.schedule import Schedule
 
 EXECUTORS = pytest.mark.parametrize("executor", ["serial", "thread", "process", "asyncio"])
 
@@ -307,3 +310,52 @@ def test_a_forgotten_await_is_that_items_failure() -> None:
     assert [r.is_success for r in batch] == [False, True]
     failure = batch.failures[0]
     assert isinstance(failure.error, TypeError) and "async def" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("signal", "says"),
+    [
+        (lambda: fl.NotReady("task 7"), "after must be seconds or a timedelta, not 'task 7'"),
+        (lambda: fl.NotReady(float("nan")), "after must be a finite number of seconds"),
+        (lambda: fl.NotReady(0.1, limit="10"), "limit must be seconds or a timedelta, not '10'"),
+        (lambda: fl.RetryAfter("1"), "seconds must be seconds or a timedelta, not '1'"),
+    ],
+)
+def test_a_signal_with_no_duration_is_its_items_failure_and_nothing_hangs(signal: Any, says: str) -> None:
+    def fetch(item: int) -> int:
+        raise signal()
+
+    batch = fl.run(fetch, range(2), progress=None)
+    assert [says in failure.message for failure in batch.failures] == [True, True]
+
+
+def test_a_signal_takes_a_timedelta_and_a_negative_pause_is_none() -> None:
+    assert fl.NotReady(timedelta(seconds=2), limit=timedelta(minutes=1)).limit == 60.0
+    assert fl.RetryAfter(-1).seconds == 0.0
+
+
+def test_a_judge_that_gives_no_duration_makes_the_error_final() -> None:
+    def fetch(item: int) -> int:
+        raise ValueError("odd")
+
+    spec = fl.SessionSpec(
+        name="unit.odd",
+        factory=nullcontext,
+        judge=lambda error: fl.Verdict("throttled", "throttled", delay="soon"),  # type: ignore[arg-type]
+    )
+    batch = fl.run(fl.Fetcher.of(fetch, session=spec, retry=3), [1], progress=None)
+    assert batch.failures[0].attempts == 1
+    assert any("judging this error raised TypeError" in note for note in batch.failures[0].error.__notes__)
+
+
+@pytest.mark.parametrize("executor", ["thread", "process", "asyncio"])
+def test_a_bug_in_the_schedule_ends_the_run_with_it(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hold(self: Schedule, slot: Any, until: float, again: bool) -> None:
+        raise ZeroDivisionError("planted")
+
+    def fetch(item: int) -> int:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(Schedule, "_hold", hold)
+    with pytest.raises(fl.BatchError, match="ZeroDivisionError: planted"):
+        fl.run(fl.Fetcher.of(fetch, retry=2), range(5), progress=None, executor=executor)

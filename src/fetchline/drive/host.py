@@ -92,7 +92,8 @@ class _Desk:
             heads = settled if self.emits else []
         if source.schedule.stopping is not None:
             self._wind_down(hasty=False)
-        broken = source.bug is not None and self._end_at is not None and not source.hands
+        ended = self._end_at is not None or not source.busy
+        broken = source.bug is not None and ended and not source.hands
         return heads, over or broken
 
     def nap(self) -> float:

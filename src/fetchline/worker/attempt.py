@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
@@ -97,7 +98,10 @@ class Program:
         charged, first = (0, call.began) if troubles is None else (troubles.charged, troubles.first)
         elapsed = max(0.0, time.monotonic() - first)
         try:
-            return self.judge(error, failed=charged + 1, attempt=call.number, elapsed=elapsed)
+            verdict = self.judge(error, failed=charged + 1, attempt=call.number, elapsed=elapsed)
+            if not 0 <= verdict.delay < math.inf:
+                raise ValueError(f"a verdict's delay is seconds, not {verdict.delay!r}")
+            return verdict
         except Exception as bug:
             error.add_note(f"judging this error raised {bug!r}")
             return Verdict("permanent", "error")
