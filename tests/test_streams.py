@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -592,3 +593,53 @@ def test_a_run_whose_task_is_cancelled_twice_still_closes_its_session() -> None:
         await asyncio.wait_for(closed.wait(), 10)
 
     asyncio.run(main())
+
+
+def _closing(closed: threading.Event) -> Iterator[int]:
+    try:
+        yield from itertools.count()
+    finally:
+        closed.set()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector, what is in a cycle stays."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("executor", ["serial", "thread", "process"])
+def test_a_stream_that_is_left_closes_the_generator_it_was_given(executor: str, uncollected: None) -> None:
+    closed = threading.Event()
+    for _ in fl.stream(abs, _closing(closed), executor=executor):
+        break
+    assert closed.wait(10)
+
+
+def test_a_run_that_is_stopped_closes_the_generator_it_was_given(uncollected: None) -> None:
+    def fail(item: int) -> int:
+        raise ValueError(item)
+
+    closed = threading.Event()
+    with pytest.raises(fl.BatchFailed):
+        fl.run(fail, _closing(closed), on_error="raise", progress=None)
+    assert closed.wait(10)
+    closed.clear()
+    begun = threading.Event()
+    job = fl.submit(lambda item: begun.set(), _closing(closed))
+    assert begun.wait(10)
+    job.cancel()
+    with pytest.raises(fl.BatchCancelled):
+        job.result()
+    assert closed.wait(10)
+
+
+def test_a_generator_that_somebody_else_holds_stays_open() -> None:
+    closed = threading.Event()
+    numbers = _closing(closed)
+    for _ in fl.stream(abs, numbers, executor="serial"):
+        break
+    assert not closed.is_set()
+    assert next(numbers) >= 0

@@ -31,6 +31,7 @@ from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo, SessionSpec,
 from fetchline.items import Grid, check_items, uniform_type
 from fetchline.registry import Registry, default
 from fetchline.results import Result
+from fetchline.retry import Try
 from fetchline.sizes import parse_size
 from fetchline.verdict import Judge
 from fetchline.waiting import waits
@@ -86,6 +87,8 @@ def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
     if not isinstance(session, SessionSpec):
         name = getattr(session, "__qualname__", None) or type(session).__name__
         session = SessionSpec(name=name, factory=session)
+    if session.login is not None:
+        session = replace(session, login=Try.of(session.login))
     only_async = session.factory is None or (
         isinstance(session.factory, type)
         and hasattr(session.factory, "__aenter__")
@@ -298,7 +301,7 @@ class Run:
                     self._set_to_work(pool, crew)
                     if self.intake is not None and self.feeder:
                         self.intake.in_thread()
-                self.source.begin()
+                self._keep_time()
             yield
         finally:
             with host.signals:
@@ -307,9 +310,16 @@ class Run:
                     self.source.interrupt()
                     self.source.give_up()
                 self.source.close()
+                if host.intake is not None:
+                    host.intake.let_go()
                 if pool is not None:
                     self._leave_interruptibly(pool, host)
                 self.collector.finish()
+
+    def _keep_time(self) -> None:
+        if self.source.pacer is not None:
+            self.source.pacer.start()
+        self.source.watch()
 
     def _leave_interruptibly(self, pool: Any, host: Host) -> None:
         host.signals.raising = True
@@ -403,7 +413,7 @@ class Run:
             else:
                 pool = self.crew.start()
                 self._set_to_work(pool, self.crew)
-            self.source.begin()
+            self._keep_time()
             async with contextlib.aclosing(host.stream()) as stream:
                 async for slots in stream:
                     yield slots

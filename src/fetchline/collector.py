@@ -219,7 +219,9 @@ class Collector:
         self.look(now)
         traffic = run.schedule.traffic
         if traffic is not None:
-            summary.cooled_s, summary.limited_s = traffic.cooled_s, traffic.limited_s
+            # Of a pause that goes on after the run, only what was waited.
+            summary.cooled_s = max(0.0, traffic.cooled_s - self.progress.cooldown_s)
+            summary.limited_s = traffic.limited_s
             summary.refused = traffic.refused
             summary.outage_s = traffic.outage_s + self.progress.outage_s
             summary.found = traffic.found

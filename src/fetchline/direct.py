@@ -23,7 +23,6 @@ from fetchline.errors import AttemptTimeout
 from fetchline.fetchers import Fetcher
 from fetchline.interfaces import Worker
 from fetchline.items import Args
-from fetchline.pace import Pace
 from fetchline.verdict import Judge
 from fetchline.waiting import waits
 from fetchline.worker.attempt import Program, open_async, open_sync
@@ -94,14 +93,12 @@ class _Tried:
         limit = self.program.judge.policy.limit
         match verdict.kind:
             case "retry":
+                troubles.held_since = None
                 troubles.charged += 1
                 again = troubles.charged < limit
             case "expired" | "throttled" | "not_ready":
                 troubles.memo = verdict.memo if verdict.kind == "not_ready" else troubles.memo
-                if troubles.held_since is None:
-                    troubles.held_since = now
-                patience = self.program.judge.patience if verdict.patience is None else verdict.patience
-                again = now + verdict.delay - troubles.held_since <= patience
+                again = troubles.has_patience(verdict, now, self.program.judge.patience)
             case _:
                 again = False
         if not again:
@@ -144,7 +141,7 @@ def open_(fetcher: Fetcher[Any, Any, Any], *, session: bool = True) -> Iterator[
         def direct(*args: Any, **kwargs: Any) -> Any:
             tried = _Tried(program, args, kwargs)
             while True:
-                _sleep(_pause(fetcher))
+                _keep_pace(fetcher)
                 try:
                     return bench.attempt(tried)
                 except Exception as error:
@@ -272,7 +269,7 @@ async def _aattempts(
 ) -> Any:
     tried = _Tried(program, args, kwargs)
     while True:
-        await asyncio.sleep(_pause(fetcher))
+        await _keep_pace_on_loop(fetcher)
         token = current.set(tried.cell)
         tried.began = time.monotonic()
         try:
@@ -306,32 +303,46 @@ async def _within(timeout: float, make: Callable[[Any], Awaitable[Any]], tried: 
 class _Metronome:
     """The pace of one fetcher's direct calls in this process."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, windows: tuple[tuple[int, float], ...]) -> None:
         self._lock = threading.Lock()
-        self._gate = StartGate(pace.windows)
-        self._named = None if pace.name is None else NamedPace(pace)
+        self._gate = StartGate(windows)
 
-    def pause(self) -> float:
-        """Reserve the next start; seconds until it."""
-        if self._named is not None:
-            return self._named.reserve() - time.time()
+    def take(self) -> float:
+        """Take a start, if one is due: 0; else the seconds until there may be one."""
         with self._lock:
             now = time.monotonic()
             due = self._gate.due(now)
-            self._gate.started(due)
+            if due <= now:
+                self._gate.started(now)
             return due - now
 
 
-_metronomes: WeakKeyDictionary[Fetcher[Any, Any, Any], _Metronome] = WeakKeyDictionary()
+_metronomes: WeakKeyDictionary[Fetcher[Any, Any, Any], _Metronome | NamedPace] = WeakKeyDictionary()
 _metronomes_lock = threading.Lock()
 
 
-def _pause(fetcher: Fetcher[Any, Any, Any]) -> float:
+def _metronome(fetcher: Fetcher[Any, Any, Any]) -> _Metronome | NamedPace | None:
     pace = fetcher.policies.pace
-    if pace is None or not waits():
-        return 0.0
+    if pace is None or not pace.windows or not waits():
+        return None
     with _metronomes_lock:
         metronome = _metronomes.get(fetcher)
         if metronome is None:
-            metronome = _metronomes[fetcher] = _Metronome(pace)
-    return metronome.pause()
+            metronome = NamedPace(pace) if pace.name is not None else _Metronome(pace.windows)
+            _metronomes[fetcher] = metronome
+    return metronome
+
+
+def _keep_pace(fetcher: Fetcher[Any, Any, Any]) -> None:
+    metronome = _metronome(fetcher)
+    if metronome is not None:
+        while (wait := metronome.take()) > 0:
+            time.sleep(wait)
+
+
+async def _keep_pace_on_loop(fetcher: Fetcher[Any, Any, Any]) -> None:
+    metronome = _metronome(fetcher)
+    if metronome is not None:
+        # A named one may have to wait for other processes.
+        while (wait := await asyncio.to_thread(metronome.take)) > 0:
+            await asyncio.sleep(wait)

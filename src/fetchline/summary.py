@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -64,7 +65,7 @@ class Summary:
         out = []
         level, rate = self.found
         if level is not None or rate is not None:
-            rates = "" if rate is None else f' pace="{max(1, int(rate))}/s"'
+            rates = "" if rate is None else f' pace="{_rate(rate)}"'
             width = "" if level is None else f" concurrency={level}"
             out.append(
                 f"the server bore no more than this:{width}{rates}; to say so at once avoids its refusals"
@@ -119,3 +120,7 @@ class Summary:
             lines.append(f"  stopped   {self.stopped}")
         lines.extend(f"  advice    {line}" for line in self.advice)
         return "\n".join(lines)
+
+
+def _rate(starts: float) -> str:
+    return f"{int(starts)}/s" if starts >= 1 else f"1/{math.ceil(1 / starts)}s"

@@ -189,3 +189,47 @@ def test_the_tempo_never_rises_by_a_refusal_and_always_goes_on(events: list[tupl
             tempo.refused(now, now, now + 1.0)
             assert tempo.rate is not None
             assert before is None or tempo.rate <= before
+
+
+def test_a_long_gap_between_starts_says_no_more_than_a_short_one() -> None:
+    tempo = Tempo()
+    tempo.started(0.0)
+    tempo.answered(0.5)
+    tempo.refused(0.0, 1.0, 2.0)
+    tempo.started(2.0)
+    tempo.started(1e9)
+    assert tempo.rate is None or tempo.rate < 1e7
+
+
+def test_a_server_that_refuses_for_a_while_and_then_no_more_is_soon_asked_at_full_speed() -> None:
+    """A refusal before anything was answered is no news about the rate."""
+    tempo, now = Tempo(), 0.0
+    for _ in range(60):
+        now = max(now, tempo.due(now))
+        tempo.started(now)
+        tempo.refused(now, now + 0.01, now + 1.0)
+        now += 1.0
+    began = now
+    answered = 0
+    while now < began + 120:
+        now = max(now + 0.001, tempo.due(now))
+        tempo.started(now)
+        tempo.answered(now)
+        answered += 1
+    assert answered > 10_000
+
+
+def test_the_search_becomes_faster_again_when_nothing_was_refused_for_a_long_time() -> None:
+    bucket = Bucket(20.0, 5, True)
+    _, _, schedule = drive(bucket, Limits(10, adaptive=True), 4000)
+    assert schedule.traffic is not None and schedule.traffic.tempo is not None
+    tempo = schedule.traffic.tempo
+    before, now = tempo.rate, 1000.0
+    assert before is not None
+    for _ in range(40_000):
+        now = max(now, tempo.due(now))
+        tempo.started(now)
+        tempo.answered(now)
+        if tempo.rate is None or now > 1900:
+            break
+    assert tempo.rate is None or tempo.rate > 2 * before

@@ -185,3 +185,50 @@ def test_chunks_travel_again_once_a_cooldown_is_over() -> None:
     assert schedule.lease(0.5) is None
     assert schedule.lease(1.0) is not None
     assert [slot.index for slot in schedule.lease_more(1.0, 3)] == [1, 2, 3]
+
+
+def _failed(schedule: Schedule, verdict: Verdict, now: float) -> None:
+    slot = schedule.lease(now)
+    assert slot is not None
+    assert schedule.fail(slot, slot.token, "error", verdict, now)
+
+
+def test_a_task_that_has_long_been_not_ready_has_its_patience_for_a_pause() -> None:
+    schedule = Schedule(Limits(1, patience=300.0))
+    schedule.feed(["x"], 0.0)
+    for now in range(0, 3000, 100):
+        _failed(schedule, Verdict("not_ready", "not_ready", 100.0, patience=3600.0), float(now))
+    _failed(schedule, Verdict("throttled", "throttled", 1.0), 3000.0)
+    assert schedule.held == 1
+    _failed(schedule, Verdict("expired", "session"), 3001.0)
+    assert schedule.held == 1
+
+
+def test_patience_is_for_being_held_back_without_a_break() -> None:
+    schedule = Schedule(Limits(1, retry=5, patience=300.0))
+    schedule.feed(["x"], 0.0)
+    _failed(schedule, Verdict("throttled", "throttled", 200.0), 0.0)
+    _failed(schedule, Verdict("retry", "error"), 200.0)
+    _failed(schedule, Verdict("throttled", "throttled", 200.0), 201.0)
+    assert schedule.held == 1
+
+
+def test_an_answer_of_an_attempt_that_was_never_made_changes_nothing() -> None:
+    schedule = Schedule(Limits(1))
+    schedule.feed(["x"], 0.0)
+    slot = schedule.lease(0.0)
+    assert slot is not None
+    assert schedule.fail(slot, slot.token, "late", Verdict("permanent", "timeout"), 1.0)
+    assert not schedule.succeed(slot, slot.token, "value", 2.0)
+    assert not schedule.fail(slot, 0, "again", Verdict("retry"), 2.0)
+    assert schedule.running == 0
+
+
+def test_lost_writes_are_a_sign_of_an_outage_too() -> None:
+    schedule = Schedule(Limits(1, retry=3, breaker=2))
+    schedule.feed(range(5), 0.0)
+    lost = Verdict("permanent", "unknown_outcome")
+    _failed(schedule, lost, 0.0)
+    _failed(schedule, lost, 0.0)
+    assert schedule.lease(0.0) is None
+    assert schedule.timer(0.0) == 0.125

@@ -26,6 +26,9 @@ _MARGIN = 0.92
 _SLOWEST = 0.1
 _DOUBLES_S = 0.5
 _SLOWER = 4
+_LONG_S = 10.0  # a longer gap between two starts says no more
+_EASES_S = 60.0  # without a refusal, and the search is one step faster again
+_FASTEST = 1e6
 
 
 class Level:
@@ -93,7 +96,7 @@ class Tempo:
         rate: starts a second; None is no limit.
     """
 
-    __slots__ = ("_answered", "_at", "_cuts", "_next", "_recent", "_since", "rate")
+    __slots__ = ("_answered", "_at", "_cuts", "_eased", "_next", "_recent", "_since", "rate")
 
     def __init__(self) -> None:
         self.rate: float | None = None
@@ -103,6 +106,7 @@ class Tempo:
         self._at = 0.0
         self._next = -_NEVER
         self._cuts = 0
+        self._eased = 0.0
 
     def due(self, now: float) -> float:
         """When the next start is allowed."""
@@ -113,8 +117,13 @@ class Tempo:
             self._since = now
         if self.rate is None:
             return
-        passed, self._at = max(0.0, now - self._at), now
+        passed, self._at = min(max(0.0, now - self._at), _LONG_S), now
+        if now - self._eased > _EASES_S and self._cuts > 2:
+            self._cuts, self._eased = self._cuts - 1, now
         self.rate *= 2 ** (passed / _DOUBLES_S / self._cuts**_SLOWER)
+        if self.rate > _FASTEST:
+            self.rate = None
+            return
         interval = 1 / self.rate
         late = now - self._next
         self._next = (self._next if late < interval else now) + interval
@@ -131,6 +140,11 @@ class Tempo:
         """An attempt that began then was refused, and nothing starts before ``until``."""
         if began < self._since:
             return  # it was on its way when the tempo was slowed already
+        resumes = max(now, until)
+        if self.rate is not None and not self._answered:
+            # Refused again before anything was answered: that is no rate, but a pause that goes on.
+            self._since = self._at = self._next = self._eased = resumes
+            return
         average = self._answered / max(now - self._since, _RECENT_S)
         recent = sum(at > now - _RECENT_S for at in self._recent) / _RECENT_S
         # On the way up the average is too low; in the last second is what a server lets pass as a burst.
@@ -139,4 +153,4 @@ class Tempo:
         self._cuts += 1
         self._answered = 0
         self._recent.clear()
-        self._since = self._at = self._next = max(now, until)
+        self._since = self._at = self._next = self._eased = resumes

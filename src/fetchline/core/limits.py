@@ -28,10 +28,10 @@ class Limits:
         timeout: seconds an attempt may run; None is no limit, or the driver's own affair.
         fail_fast: the first failure stops the run.
         rates: ``(count, period)`` pairs: starts in any period of so many seconds.
-        granted: every start is granted from outside, by ``Schedule.grant``: the pace is shared with others.
+        granted: every start is granted from outside, by ``Traffic.grant``: the pace is shared with others.
         adaptive: find out what the other side bears.
-        breaker: items in a row that get no answer are an outage: from then on one start at a time asks whether
-            there is an answer again, uncharged. 0 is never.
+        breaker: so many items in a row that get no answer are an outage: from then on a start now and then asks
+            whether there is an answer again, uncharged. 0 is never.
         hold: what the results may weigh that are finished and not released, those in flight included at the
             average weight. The head of the line starts all the same, or nothing would ever leave.
     """
@@ -131,3 +131,4 @@ class Grants:
     def cool_down(self, until: float) -> None:
         """Start nothing before ``until``; a shorter cooldown never ends a longer one."""
         self.cool_until = max(self.cool_until, until)
+        self.at = NEVER  # whoever grants starts knows of the pause, or will

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 from fetchline.core.limits import NEVER, Limits
 from fetchline.core.slots import DONE, FAILED, HELD, READY, RUNNING, Slot, Troubles
 from fetchline.core.timeouts import Timeouts
-from fetchline.core.traffic import Traffic
+from fetchline.core.traffic import UNANSWERED, Traffic
 from fetchline.core.waits import Waits
 from fetchline.core.weights import Weights
 from fetchline.interfaces import Verdict
@@ -229,7 +230,7 @@ class Schedule:
         self, slot: Slot, token: int, value: Any, now: float, units: int = 1, weight: float = 0.0
     ) -> bool:
         """Finish a slot with its value; ``units`` of concurrency are free again."""
-        if slot.token != token:
+        if not token or slot.token != token:
             return False
         if self._weights is not None:
             self._weights.flying -= 1
@@ -250,7 +251,7 @@ class Schedule:
 
     def fail(self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1) -> bool:
         """Take a failed attempt: the verdict says whether the slot waits, starts again or is finished."""
-        if slot.token != token:
+        if not token or slot.token != token:
             return False
         excused = self._tell_traffic(slot, verdict, now)
         troubles = self._end_attempt(slot, error, verdict, now, units)
@@ -260,16 +261,16 @@ class Schedule:
             return True
         match verdict.kind:
             case "retry" if excused:
-                self._hold_uncharged(slot, troubles, 0.0, now, self.limits.patience)
+                self._hold_uncharged(slot, troubles, replace(verdict, delay=0.0), now)
             case "retry":
+                troubles.held_since = None
                 troubles.charged += 1
                 self._hold(slot, now + verdict.delay, troubles.charged < self.limits.retry)
             case "expired" | "throttled":
-                self._hold_uncharged(slot, troubles, verdict.delay, now, self.limits.patience)
+                self._hold_uncharged(slot, troubles, verdict, now)
             case "not_ready":
                 troubles.memo = verdict.memo
-                patience = self.limits.patience if verdict.patience is None else verdict.patience
-                self._hold_uncharged(slot, troubles, verdict.delay, now, patience)
+                self._hold_uncharged(slot, troubles, verdict, now)
             case "permanent":
                 self._finish(slot, FAILED)
             case "no_data":
@@ -285,7 +286,7 @@ class Schedule:
         self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1
     ) -> bool:
         """Take an attempt whose worker died: it is charged to ``max_crashes``, and to nothing else."""
-        if slot.token != token:
+        if not token or slot.token != token:
             return False
         if self.traffic is not None:
             self.traffic.forget(token)
@@ -297,7 +298,7 @@ class Schedule:
 
     def refuse(self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float) -> bool:
         """Finish a slot that nobody would attempt: no attempt is counted."""
-        if slot.token != token:
+        if not token or slot.token != token:
             return False
         self._end_attempt(slot, error, verdict, now, 1).attempts -= 1
         if self.stopping is None:
@@ -440,7 +441,7 @@ class Schedule:
     def _tell_traffic(self, slot: Slot, verdict: Verdict, now: float) -> bool:
         """Let a failure count against the other side; whether it is an outage's, and not to be charged."""
         if self.traffic is None:
-            if verdict.kind != "throttled" and not (self.limits.breaker and verdict.code == "unavailable"):
+            if verdict.kind != "throttled" and not (self.limits.breaker and verdict.code in UNANSWERED):
                 return False
             self.traffic = Traffic(self.limits)
         return self.traffic.failed(verdict, slot.index, slot.token, slot.began, now)
@@ -475,12 +476,9 @@ class Schedule:
             slot.state = HELD
             self._waits.add(until, slot)
 
-    def _hold_uncharged(
-        self, slot: Slot, troubles: Troubles, delay: float, now: float, patience: float
-    ) -> None:
-        if troubles.held_since is None:
-            troubles.held_since = now
-        self._hold(slot, now + delay, now + delay - troubles.held_since <= patience)
+    def _hold_uncharged(self, slot: Slot, troubles: Troubles, verdict: Verdict, now: float) -> None:
+        patient = troubles.has_patience(verdict, now, self.limits.patience)
+        self._hold(slot, now + verdict.delay, patient)
 
     def _finish(self, slot: Slot, state: int) -> None:
         slot.state = state

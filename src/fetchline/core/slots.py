@@ -14,16 +14,31 @@ READY, RUNNING, HELD, DONE, FAILED = range(5)
 class Troubles:
     """What a slot carries once its first attempt did not succeed; most slots never do."""
 
-    __slots__ = ("attempts", "charged", "crashes", "first", "held_since", "memo", "verdict")
+    __slots__ = ("attempts", "charged", "crashes", "first", "held_since", "memo", "pending_since", "verdict")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.charged = 0
         self.first = 0.0  # when the first attempt began
         self.crashes = 0
-        self.held_since: float | None = None
+        self.held_since: float | None = None  # held back without a break, uncharged
+        self.pending_since: float | None = None  # not ready, since the first time
         self.memo: Any = None
         self.verdict: Verdict | None = None
+
+    def has_patience(self, verdict: Verdict, now: float, patience: float) -> bool:
+        """Whether the item may be held back once more, as the verdict of now says."""
+        if verdict.kind == "not_ready":
+            self.held_since = None
+            if self.pending_since is None:
+                self.pending_since = now
+            since = self.pending_since
+            patience = patience if verdict.patience is None else verdict.patience
+        else:
+            if self.held_since is None:
+                self.held_since = now
+            since = self.held_since
+        return now + verdict.delay - since <= patience
 
 
 class Slot:

@@ -9,16 +9,19 @@ from fetchline.core.adaptive import Level, Tempo
 from fetchline.core.limits import NEVER, Grants, Limits, StartGate
 from fetchline.interfaces import Verdict
 
-__all__ = ["Outage", "Traffic"]
+__all__ = ["UNANSWERED", "Outage", "Traffic"]
 
 _FIRST_PROBE_S, _PROBE_S = 0.125, 1.5
 
-# Nobody answered, or not the other side.
+UNANSWERED = frozenset({"unavailable", "unknown_outcome"})
+"""Codes that say that the other side did not answer."""
+
+# No word of the other side, and none about it.
 _SILENT = frozenset({"timeout", "crashed", "session", "cancelled"})
 
 
 class Outage:
-    """A circuit breaker: once nobody gets an answer any more, one start at a time asks whether there is one again.
+    """A circuit breaker: once nobody gets an answer any more, a start now and then asks whether there is one again.
 
     Args:
         items: how many different ones must have failed, one after another; fewer may be at fault themselves.
@@ -140,6 +143,11 @@ class Traffic:
         """Whether another start has to be granted before it could be made, beside so many attempts in flight."""
         return isinstance(self.gate, Grants) and self.gate.at == NEVER and running < self.allowed
 
+    def grant(self, at: float) -> None:
+        """Allow one start from ``at`` on, where every start is granted."""
+        assert isinstance(self.gate, Grants)
+        self.gate.at = at
+
     def due(self, now: float) -> float:
         """When the next start is allowed; ``now`` if it is now."""
         due = self.gate.due(now)
@@ -175,7 +183,7 @@ class Traffic:
 
         A throttled one brings its cooldown.
         """
-        down = verdict.code == "unavailable"
+        down = verdict.code in UNANSWERED
         self.refused += verdict.code == "throttled"
         if verdict.kind == "throttled":
             self.cool_down(now, now + verdict.delay)

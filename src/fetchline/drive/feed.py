@@ -75,7 +75,7 @@ def _same(one: Any, two: Any) -> bool:
 class Intake:
     """The iterable of a run, drawn from wherever it must be.
 
-    ``error`` is what the iterable raised, if it did.
+    ``error`` is what the iterable raised, if it did; ``asynchronous`` says whether it is an async one.
     """
 
     def __init__(self, source: Source, items: Any, check: Callable[[Any], Any]) -> None:
@@ -84,12 +84,8 @@ class Intake:
         self._check = check
         self.error: BaseException | None = None
         self.ended = False
+        self.asynchronous = hasattr(items, "__aiter__")
         self._iterator: Iterator[Any] | None = None
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether the iterable is an async one."""
-        return hasattr(self._items, "__aiter__")
 
     def some(self, signals: Interrupts | None = None, most: int = _BITE) -> bool:
         """Draw some items in this thread, as many as are welcome; whether the input goes on.
@@ -123,6 +119,10 @@ class Intake:
             source.poke()
         return not self.ended
 
+    def let_go(self) -> None:
+        """Forget the iterable, on the thread that drew it: that closes a generator which nobody else holds."""
+        self._iterator, self._items = None, ()
+
     def end(self, error: BaseException | None) -> None:
         self.error = error
         self.ended = True
@@ -143,6 +143,8 @@ class Intake:
                 self.some()
         except BaseException as error:  # a feeder that dies silently would end a stream early
             self.end(error)
+        finally:
+            self.let_go()
 
     def _room(self, gate: ThreadGate) -> int:
         """Wait until there is room; 0 when the run stops."""
@@ -155,6 +157,7 @@ class Intake:
         source = self._source
         try:
             items: AsyncIterator[Any] = aiter(self._items)
+            self._items = ()
             while True:
                 while (room := source.room_or_ring(gate)) == 0:
                     await gate.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import Gate
@@ -19,10 +19,11 @@ class Hand:
     """One worker at work on a source: where it waits, and what it has in hand.
 
     One that ``leaves`` goes for good when there is nothing more for it, and is not asked back.
-    ``riders`` are the further slots of a chunk; they hold no unit of concurrency of their own.
+    ``riders`` are the further slots of a chunk; they hold no unit of concurrency of their own. ``shut_out`` counts
+    the logins that failed, one after another.
     """
 
-    __slots__ = ("gate", "interrupt", "leaves", "parked", "replace", "riders", "slot", "token")
+    __slots__ = ("gate", "interrupt", "leaves", "parked", "replace", "riders", "shut_out", "slot", "token")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Hand:
         self.token = 0
         self.parked = False
         self.riders: list[tuple[Slot, int]] = []
+        self.shut_out = 0
 
 
 class Errand:
@@ -53,12 +55,15 @@ class Errand:
         call()
 
 
-def exile_s(failed: int) -> float:
-    """Seconds for which a worker that failed to log in so often, one after another, leaves the work to others.
+def exile_s(hand: Hand, hands: Iterable[Hand]) -> float:
+    """Seconds for which a worker whose login failed once more takes nothing, if there are others that can log in.
 
-    It is idle sooner than those that succeed, and would fail every item before they come to it.
+    It is idle sooner than those, and would fail every item before they come to it.
     """
-    return min(0.1 * 2 ** (failed - 1), 2.0) if waits() else 0.0
+    hand.shut_out += 1
+    if not waits() or all(other.shut_out for other in hands):
+        return 0.0
+    return min(0.1 * 2.0 ** min(hand.shut_out - 1, 5), 2.0)
 
 
 def nobody() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
-from fetchline.drive.hands import Hand, exile_s
+from fetchline.drive.hands import Hand
 from fetchline.drive.source import Source
 from fetchline.drive.threads import next_slot
 from fetchline.errors import AttemptTimeout, SessionFailed, Unpicklable, text_of
@@ -45,8 +45,9 @@ def serve_remote(source: Source, worker: RemoteWorker) -> None:
             _ = worker.process
         while (slot := next_slot(source, hand, gate, worker)) is not None:
             lane.make(slot)
-            if lane.shut_out:
-                gate.wait(exile_s(lane.shut_out))
+            if lane.refused:
+                lane.refused = False
+                gate.wait(source.exile(hand))
     except BaseException as bug:  # a lane that dies silently would hang the run
         source.broke(bug)
     finally:
@@ -73,7 +74,7 @@ class _Lane:
         self.left = 0
         self.reported = 0
         self.chunk = 0
-        self.shut_out = 0
+        self.refused = False
 
     def make(self, first: Slot) -> None:
         """Make one chunk, up to its end or its process's."""
@@ -173,7 +174,7 @@ class _Lane:
             self._bring(first, values, array("d", ended), odd)
             if limit is not None and self.left:
                 self._give_back(limit)
-        if self.item_s and not asked:
+        if self.item_s and not asked and not self.refused:
             self.size = max(1, min(self.size * 4, int(_CHUNK_S / self.item_s), self.most))
         elif asked:
             self.size = 1
@@ -218,7 +219,7 @@ class _Lane:
                     self._fail(position, *failures[position], now)
                     continue
                 self.left -= 1
-                self.shut_out = 0
+                self.hand.shut_out = 0
                 weight = weights[position - first]
                 succeed(slot, tokens[position], value, now, 0 if self.left else 1, weight)
                 if source.attempts is not None:
@@ -233,7 +234,8 @@ class _Lane:
     def _fail(self, position: int, error: BaseException, verdict: Verdict, now: float) -> None:
         """With the lock held."""
         self.left -= 1
-        self.shut_out += isinstance(error, SessionFailed)
+        if isinstance(error, SessionFailed):
+            self.refused, self.size = True, 1
         self.source.fail_here(
             self.slots[position], self.tokens[position], error, verdict, now, 0 if self.left else 1
         )

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fetchline.core.limits import NEVER, Grants
 from fetchline.drive.gates import ThreadGate
 from fetchline.pace import Pace
+from fetchline.verdict import RETRY_AFTER_CAP
 
 if TYPE_CHECKING:
     from fetchline.drive.source import Source
@@ -44,12 +44,17 @@ def state_folder() -> Path:
 class NamedPace:
     """A pace shared by all that open the same name; safe from any thread and process.
 
+    Nobody holds a start in advance: who wants one asks when it is due, and again if somebody else was first. So a
+    program that is interrupted while it waits takes nothing with it.
+
     Args:
         pace: one with a name and rates.
     """
 
     def __init__(self, pace: Pace) -> None:
         self._windows = pace.windows
+        count, period = self._windows[0]
+        self._interval = period / count
         folder = state_folder()
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
@@ -59,47 +64,53 @@ class NamedPace:
             isolation_level=None,
             check_same_thread=False,
         )
-        self._base.execute("pragma journal_mode = wal")
-        self._base.execute("pragma synchronous = normal")
-        self._base.executescript(_TABLES)
+        self._prepare()
 
-    def reserve(self) -> float:
-        """Take the next start; its time on the system's clock."""
+    def _prepare(self) -> None:
+        """Make the tables; of several that do so at once, the change of mode lets only one through."""
+        until = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                if self._base.execute("pragma journal_mode").fetchone() != ("wal",):
+                    self._base.execute("pragma journal_mode = wal")
+                self._base.execute("pragma synchronous = normal")
+                self._base.executescript(_TABLES)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def take(self) -> float:
+        """Take a start, if one is due: 0; else the seconds until there may be one."""
         with self._lock, self._base as base:
             base.execute("begin immediate")
             now = time.time()
             state = dict(base.execute("select name, value from state"))
-            due: float = max(now, state["cool_until"], state["next"])
+            # Nothing lies further ahead than this, unless the clock has been set back.
+            follows = state["next"] if state["next"] <= now + self._interval else now
+            pause = state["cool_until"] if state["cool_until"] <= now + RETRY_AFTER_CAP else now
+            base.execute("delete from starts where at < ? or at > ?", (now - self._windows[-1][1], now))
+            due: float = max(now, pause, follows)
             for count, period in self._windows:
                 row = base.execute(
                     "select at from starts order by at desc limit 1 offset ?", (count - 1,)
                 ).fetchone()
                 if row is not None:
                     due = max(due, row[0] + period)
-            count, period = self._windows[0]
-            interval = period / count
+            if due > now:
+                return due - now
             # As in the core: a start that comes late keeps its place.
-            follows = (state["next"] if due - state["next"] < interval else due) + interval
+            follows = (follows if now - follows < self._interval else now) + self._interval
             base.execute("update state set value = ? where name = 'next'", (follows,))
-            base.execute("insert into starts values (?)", (due,))
-            base.execute("delete from starts where at < ?", (now - self._windows[-1][1],))
-            return due
+            base.execute("insert into starts values (?)", (now,))
+            return 0.0
 
-    def give_back(self, at: float) -> None:
-        """A start that was reserved is not made."""
+    def cool_down(self, seconds: float) -> None:
+        """Nobody starts for so long."""
         with self._lock, self._base as base:
-            base.execute("begin immediate")
-            base.execute(
-                "delete from starts where rowid = (select rowid from starts where at = ? limit 1)", (at,)
-            )
-            count, period = self._windows[0]
-            base.execute(
-                "update state set value = ? where name = 'next' and value = ?", (at, at + period / count)
-            )
-
-    def cool_down(self, until: float) -> None:
-        """Nobody starts before ``until``, on the system's clock."""
-        with self._lock, self._base as base:
+            until = time.time() + seconds
             base.execute("update state set value = max(value, ?) where name = 'cool_until'", (until,))
 
     def close(self) -> None:
@@ -108,23 +119,26 @@ class NamedPace:
 
 
 class Pacer:
-    """Fetches the starts of a named pace for one run, on a thread of its own, one ahead of what the run wants."""
+    """Takes the starts of a named pace for one run, on a thread of its own, when the run wants one.
+
+    Attributes:
+        gate: rung when there is something to do for it.
+    """
 
     def __init__(self, source: Source, pace: Pace) -> None:
         self._source = source
-        self._pace = NamedPace(pace)
-        self.gate = ThreadGate()
+        self._pace = pace
         self._cool_until = 0.0
-        self._cooled = 0.0
-        self.wanted = False
+        self._wanted = False
+        self.gate = ThreadGate()
 
     def start(self) -> None:
         threading.Thread(target=self._work, name="fetchline-pace", daemon=True).start()
 
     def want(self) -> None:
         """The schedule waits for a start; with the source's lock held."""
-        if not self.wanted:
-            self.wanted = True
+        if not self._wanted:
+            self._wanted = True
             self.gate.ring()
 
     def cool_down(self, until: float) -> None:
@@ -133,35 +147,31 @@ class Pacer:
         self.gate.ring()
 
     def _work(self) -> None:
-        source, pace = self._source, self._pace
-        unused: float | None = None
+        source = self._source
         try:
-            while not source.closed:
-                if self._cool_until > self._cooled:
-                    self._cooled = self._cool_until
-                    pace.cool_down(time.time() + self._cooled - source.clock())
-                if self.wanted:
-                    unused = pace.reserve()
-                    self._grant(source.clock() + unused - time.time())
-                else:
-                    self.gate.wait()
+            pace = NamedPace(self._pace)
+            try:
+                told = 0.0
+                while not source.closed:
+                    if self._cool_until > told:
+                        told = self._cool_until
+                        pace.cool_down(told - source.clock())
+                    wait = pace.take() if self._wanted else -1
+                    if wait == 0:
+                        self._grant()
+                    else:
+                        self.gate.wait(wait)
+            finally:
+                pace.close()
         except BaseException as bug:  # a run that waits for a start for ever would hang
             source.broke(bug)
-        finally:
-            if unused is not None and self._gate_of_starts.at != NEVER:
-                pace.give_back(unused)
-            pace.close()
 
-    @property
-    def _gate_of_starts(self) -> Grants:
-        traffic = self._source.schedule.traffic
-        assert traffic is not None and isinstance(traffic.gate, Grants)
-        return traffic.gate
-
-    def _grant(self, at: float) -> None:
+    def _grant(self) -> None:
         source = self._source
         with source.lock:
-            self.wanted = False
-            self._gate_of_starts.at = at
+            self._wanted = False
+            traffic = source.schedule.traffic
+            assert traffic is not None  # a run whose starts are granted has it from the beginning
+            traffic.grant(source.clock())
         source.watch()
         source.poke()

@@ -165,7 +165,7 @@ class Pusher:
                     perform_pickled, self.run_id, source.program.blob(), _pack(slot)
                 )
             else:
-                future = self.executor.submit(_attempt_some, self.run_id, source, hand, slot)
+                future = self.executor.submit(_attempt_some, self.run_id, source, hand, slot, token)
         except Unpicklable as error:
             future = Future()
             future.set_exception(error)
@@ -303,7 +303,7 @@ def _pack(slot: Slot) -> bytes:
     return dump(call, lambda: f"the item {show(slot.item)}")
 
 
-def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot) -> Slot | None:
+def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot, token: int) -> Slot | None:
     """Make an attempt on a thread of somebody's pool, and further ones while they are cheap.
 
     Waking two threads for each item would cost many times what a cheap one takes. An error ends the turn, so that
@@ -313,14 +313,18 @@ def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot) -> Slot |
         The slot that was taken when the turn was over.
     """
     program, context = source.program, source.context
+    if slot.token != token:
+        source.came_back()  # it waited in the pool for too long, and is not wanted any more
+        return None
     following: Slot | None = slot
     until = source.clock() + _TURN_S
     while following is not None:
-        token = following.token
         value = perform(run_id, program, context, following)
         following = source.done(hand, following, token, value)
-        if following is not None and following.began > until:
-            break
+        if following is not None:
+            token = following.token
+            if following.began > until:
+                break
     return following
 
 

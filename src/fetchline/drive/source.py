@@ -19,7 +19,7 @@ from fetchline.core.limits import NEVER
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
 from fetchline.drive.gates import Gate
-from fetchline.drive.hands import Attempted, Errand, Hand, nobody
+from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody
 from fetchline.drive.keeper import Keeper
 from fetchline.drive.named import Pacer
 from fetchline.errors import FetchlineError
@@ -211,11 +211,19 @@ class Source:
             if not self.fail_here(slot, token, error, verdict, now):
                 self.abandoned -= 1
                 return None
-            slot_next = self.lease(hand, now)
+            slot_next = None if hand.shut_out else self.lease(hand, now)
+            if slot_next is None:
+                hand.slot = None
+                self.wake_one()
             start = self.keeper.arm(now)
         if start is not None:
             start()
         return slot_next
+
+    def exile(self, hand: Hand) -> float:
+        """Seconds for which a worker that could not log in leaves the work to others."""
+        with self.lock:
+            return exile_s(hand, self._hands)
 
     def put_back(self, slot: Slot | None) -> None:
         """Return a slot that was taken and not begun: somebody else may have it."""
@@ -315,7 +323,7 @@ class Source:
         return self.schedule.room() - len(self.inbox)
 
     def put(self, item: Any) -> None:
-        """Hand in one item; safe from any thread."""
+        """Hand in one item, from any thread."""
         self.inbox.append(item)
         if self.parked:
             self.poke()
@@ -467,14 +475,8 @@ class Source:
 
     # -- time -----------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Start what keeps the time of attempts, where they have a timeout or a pace shared with others."""
-        if self.pacer is not None:
-            self.pacer.start()
-        self.watch()
-
     def watch(self) -> None:
-        """Look when something is due next."""
+        """Keep time: something may be due next."""
         with self.lock:
             start = self.keeper.arm(self.clock())
         if start is not None:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
-from fetchline.drive.hands import Hand, exile_s
+from fetchline.drive.hands import Hand
 from fetchline.drive.source import Source
 from fetchline.errors import SessionFailed
 from fetchline.interfaces import Worker
@@ -43,20 +43,17 @@ def _serve(source: Source, worker: Worker) -> None:
         with ExitStack() as run:
             make = open_sync(source.program, worker, run)
             slot = next_slot(source, hand, gate, worker)
-            shut_out = 0
             while slot is not None:
                 token = slot.token
                 try:
                     value = make(slot)
                 except BaseException as error:  # SystemExit in a fetch function is its item's
+                    exile = source.exile(hand) if isinstance(error, SessionFailed) else 0.0
                     slot = source.failed(hand, slot, token, error)
-                    if isinstance(error, SessionFailed):
-                        shut_out += 1
-                        source.put_back(slot)
-                        slot = None
-                        gate.wait(exile_s(shut_out))
+                    if exile:
+                        gate.wait(exile)
                 else:
-                    shut_out = 0
+                    hand.shut_out = 0
                     slot = source.done(hand, slot, token, value)
                 if slot is None:
                     slot = next_slot(source, hand, gate, worker)

@@ -39,6 +39,7 @@ class Item:
     charged = 0
     crashes = 0
     held_since = NEVER
+    pending_since = NEVER
     not_before = 0.0
     began = 0.0
     ended = 0.0
@@ -321,19 +322,24 @@ class Oracle:
         if kind == "throttled":
             self.cooled(now, until)
         excused = False
-        if verdict.code == "unavailable":
+        if verdict.code in ("unavailable", "unknown_outcome"):
             excused = self.unheard(item, now)
         elif kind != "throttled" and verdict.code not in ("timeout", "session"):
             self.heard(now)
         if kind == "retry" and excused:
             until = now
         if kind in ("throttled", "not_ready", "expired") or (kind == "retry" and excused):
-            item.held_since = min(item.held_since, now)
-            patience = limits.patience if verdict.patience is None else verdict.patience
-            again = until - item.held_since <= patience
             if kind == "not_ready":
                 item.memo = verdict.memo
+                item.held_since = NEVER
+                item.pending_since = min(item.pending_since, now)
+                patience = limits.patience if verdict.patience is None else verdict.patience
+                again = until - item.pending_since <= patience
+            else:
+                item.held_since = min(item.held_since, now)
+                again = until - item.held_since <= limits.patience
         elif kind == "retry":
+            item.held_since = NEVER
             item.charged += 1
             again = item.charged < limits.retry
         elif kind == "no_data":

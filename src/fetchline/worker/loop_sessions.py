@@ -33,6 +33,10 @@ class Login:
         self._leave = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
+    def is_over(self, max_age: float | None) -> bool:
+        """Whether it is too old, or failed when nobody waited for it any more."""
+        return (self.ready.done() and not self.is_open) or is_old(self.opened_at, max_age)
+
     def leave(self) -> None:
         self.users -= 1
         if self.stale and self.users == 0:
@@ -124,7 +128,7 @@ class LoopSessions:
     def peek(self, use: SessionUse) -> Login | None:
         """Give the session as ``get`` does, if it is open and not too old; None: it is not."""
         login = self._open.get(use)
-        if login is None or not login.is_open or is_old(login.opened_at, use.spec.max_age):
+        if login is None or not login.is_open or login.is_over(use.spec.max_age):
             return None
         login.users += 1
         return login
@@ -132,7 +136,10 @@ class LoopSessions:
     async def get(self, use: SessionUse) -> Login:
         """Give the session; whoever asks first opens it while the others wait. Give it back by ``leave``."""
         login = self._open.get(use)
-        if login is not None and is_old(login.opened_at, use.spec.max_age):
+        over = (
+            login is not None and login.ready.done() and not login.is_open
+        )  # it failed, with nobody waiting any more
+        if login is not None and (over or is_old(login.opened_at, use.spec.max_age)):
             self.renew(use, login)
             login = None
         if login is None:

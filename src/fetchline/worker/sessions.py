@@ -197,11 +197,23 @@ def _open_aside(use: SessionUse, timeout: float) -> tuple[Any, ExitStack]:
     context = copy_context()
     threading.Thread(target=context.run, args=(work,), name="fetchline-login", daemon=True).start()
     try:
-        return opened.result(timeout)
-    except TimeoutError as late:
-        if opened.cancel():
-            raise slow(use, timeout) from late
-        return opened.result()
+        try:
+            value, stack = opened.result(timeout)
+        except TimeoutError as late:
+            if opened.cancel():
+                raise slow(use, timeout) from late
+            value, stack = opened.result()
+    except KeyboardInterrupt:
+        if not opened.cancel() and opened.exception() is None:
+            close(opened.result()[1], use)
+        raise
+    # What the opening set for the function to see, and what the closing will put back, is in the thread's context.
+    for variable, new in context.items():
+        if variable.get(None) is not new:
+            variable.set(new)
+    outer = ExitStack()
+    outer.callback(context.run, stack.close)
+    return value, outer
 
 
 def slow(use: SessionUse, timeout: float) -> SessionFailed:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from fetchline.errors import SessionFailed
 from fetchline.interfaces import Worker
 from fetchline.worker.sessions import OPENING, SessionUse, close, is_old, open_
 
@@ -45,10 +46,13 @@ class ThreadSessions:
             yield held.value
             return
         call.began = OPENING
+        token = getattr(call, "token", None)
         try:
             held = self._open()
         finally:
             call.began = time.monotonic()
+        if getattr(call, "token", None) != token:
+            raise SessionFailed("the session was opened, but the attempt is not waited for any more")
         try:
             yield held.value
         finally:
@@ -82,7 +86,9 @@ class ThreadSessions:
 
         held.onclose(leave)
         worker.kept[use] = held
-        worker.callback(held.close)
+        if ("closes", use) not in worker.kept:
+            worker.kept["closes", use] = True
+            worker.callback(_close_kept, worker, use)
         return held
 
 
@@ -93,6 +99,7 @@ class _Shared:
         self.use = use
         self.lock = threading.RLock()  # held while one worker logs in and the others wait
         self.held: tuple[Any, ExitStack] | None = None
+        self.failed: SessionFailed | None = None
         self.opened_at = 0.0
         self.holders = 0
         self.stale = False
@@ -100,9 +107,17 @@ class _Shared:
     def open(self) -> bool:
         """Log in, unless somebody has; whether this was it."""
         with self.lock:
+            if self.failed is not None:
+                # It failed while this one waited: trying again for each would lock an account.
+                raise SessionFailed(str(self.failed)) from self.failed.__cause__
             if self.held is not None:
                 return False
-            self.held = open_(self.use)
+            try:
+                self.held = open_(self.use)
+            except SessionFailed as error:
+                self.failed = error
+                self.expire()  # whoever comes later tries anew
+                raise
             self.opened_at = time.monotonic()
             return True
 
@@ -139,6 +154,12 @@ def _join(use: SessionUse) -> tuple[_Shared, bool]:
     except BaseException:
         shared.leave()
         raise
+
+
+def _close_kept(worker: Worker, use: SessionUse) -> None:
+    held: _Held | None = worker.kept.get(use)
+    if held is not None:
+        held.close()
 
 
 def _never() -> bool:
