@@ -31,6 +31,8 @@ def get_executor(name: str | Use, *, max_workers: int | None = None, **options: 
     """
     use = name if isinstance(name, Use) else Use(name)
     spec = catalog().executor(use.name)
+    if "workers" in options:
+        raise TypeError("get_executor takes max_workers=, as concurrent.futures' executors do, not workers=")
     if max_workers is None:
         max_workers = _default_workers(spec)
     check_count("max_workers", max_workers)

@@ -92,13 +92,13 @@ DIED = (
         "sigkill",
         "SIGKILL",
         at_the_item(injections.killed),
-        cells(Ends(-9), crashed("signal 9"), processpool=LOST),
+        cells(Ends(-9), crashed("SIGKILL"), processpool=LOST),
     ),
     Fault(
         "segfault",
         "a segmentation fault",
         at_the_item(injections.segfaults),
-        cells(Ends(-11), crashed("signal 11"), processpool=LOST),
+        cells(Ends(-11), crashed("SIGSEGV"), processpool=LOST),
     ),
     Fault(
         "abort",
@@ -110,7 +110,7 @@ DIED = (
         "oom-killer",
         "the kernel's OOM killer",
         injections.fills_its_cgroup,
-        cells(Ends(-9), crashed("signal 9"), processpool=LOST),
+        cells(Ends(-9), crashed("SIGKILL"), processpool=LOST),
         "its tests want a cgroup v2 folder where they may set `memory.max`, and are skipped where there is none.",
     ),
     Fault(

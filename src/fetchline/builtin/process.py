@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -104,10 +105,7 @@ class _Lane(RemoteWorker):
             self._process = None
         process.kill()
         code = process.reap()
-        how = (
-            "died" if code is None else f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
-        )
-        return WorkerCrashed(f"the worker process {process.pid} {how}", code)
+        return WorkerCrashed(f"the worker process {process.pid} {_ending(code)}", code)
 
     def kill(self) -> None:
         process = self._process
@@ -132,6 +130,19 @@ class _Lane(RemoteWorker):
 
 
 _LEAVE_S = 5.0
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "died"
+    if code >= 0:
+        return f"exited with {code}"
+    if -code == signal.SIGKILL:
+        return "was ended by SIGKILL, by the kernel for want of memory if by nobody else"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal
+        return f"was ended by signal {-code}"
 
 
 @hookimpl

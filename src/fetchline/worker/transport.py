@@ -204,12 +204,33 @@ def dump_error(error: BaseException) -> bytes:
     text = "".join(traceback.format_exception(error))
     notes = [str(note) for note in getattr(error, "__notes__", ())]
     stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}", text_of(error))
-    try:
-        itself = dump_value(error)
-        pickle.loads(itself)
-    except BaseException:  # a __reduce__ or __init__ may raise anything at all
-        itself = b""
+    itself = b""
+    for form in (error, _Bare(error)):
+        try:
+            itself = dump_value(form)
+            pickle.loads(itself)
+            break
+        except BaseException:  # a __reduce__ or __init__ may raise anything at all
+            itself = b""
     return pickle.dumps((itself, stand_in, text, notes))
+
+
+class _Bare:
+    """An exception in pieces, for one whose ``__init__`` takes other arguments than it passes on: that does not load."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._pieces = type(error), error.args, dict(error.__dict__)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _put_together, self._pieces
+
+
+def _put_together(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    str(error)  # one that cannot tell what happened is of no use
+    return error
 
 
 def load_error(payload: bytes) -> BaseException:
