@@ -104,7 +104,7 @@ DIED = (
         "abort",
         "`abort()`",
         at_the_item(injections.aborts),
-        cells(Ends(-6), crashed("signal 6"), processpool=LOST),
+        cells(Ends(-6), crashed("SIGABRT"), processpool=LOST),
     ),
     Fault(
         "oom-killer",
