@@ -388,12 +388,14 @@ class Batch(Sequence[Result[T]], Generic[T]):
     def retry_failed(self) -> Batch[T]:
         """Run the failed items once more, with the options of the first run, and merge.
 
+        Writes of ``unknown_outcome`` are left as they are: they may have arrived, and are not sent again unasked.
+
         Returns:
             A batch of the same length: new results where there was a failure, the old ones elsewhere.
         """
         if self._again is None:
             raise RuntimeError("this batch did not come from a run, so nothing can be run again")
-        indexes = [failure.index for failure in self.failures]
+        indexes = [failure.index for failure in self.failures if failure.error_code != "unknown_outcome"]
         if not indexes:
             return self
         later = self._again([self.get(index).item for index in indexes])

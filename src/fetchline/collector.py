@@ -209,6 +209,8 @@ class Collector:
                 self.summary.fetcher,
                 self._run.fetcher.policies.patience,
             )
+        if down is None and progress.outage_s:
+            _log.info("run %s of %r: answers again", self._run.info.id, self.summary.fetcher)
         progress.outage_s = 0.0 if down is None else max(now - down, 0.001)
 
     def finish(self) -> None:

@@ -10,6 +10,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from fetchline.durations import check_seconds
 from fetchline.results import ErrorCode
 
 if TYPE_CHECKING:
@@ -271,6 +272,19 @@ class SessionSpec:
     open_timeout: float | None = None
     max_age: float | None = None
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        if self.scope not in ("attempt", "worker", "process"):
+            raise ValueError(f'scope must be "attempt", "worker" or "process", not {self.scope!r}')
+        kinds = self.expired if isinstance(self.expired, tuple) else (self.expired,)
+        if not all(callable(kind) for kind in kinds):
+            raise TypeError(
+                f"expired= takes exception types or a function of the exception, not {self.expired!r}; for a status "
+                "write: lambda error: error.response.status_code == 401"
+            )
+        for name in ("open_timeout", "max_age"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_seconds(name, getattr(self, name)))
 
 
 # -- progress ----------------------------------------------------------------------------------------------

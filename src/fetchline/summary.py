@@ -76,7 +76,7 @@ class Summary:
                 'pace="adaptive", avoids the refusals'
             )
         held = self.limited_s - self.cooled_s - self.outage_s
-        if held > 0.5 * self.wall_s and self.wall_s > 1:
+        if held > 0.5 * self.wall_s and self.wall_s > 1 and self.found == (None, None):
             out.append(
                 f"the pace decided how long the run took: for {held:.1f} s of {self.wall_s:.1f} s a worker was free "
                 "and had to wait; more of them will not be faster"
@@ -86,7 +86,8 @@ class Summary:
                 f"{self.abandoned} attempts are stuck and hold their threads: give the client a timeout of its own"
             )
         busy = self.ran_s / (self.wall_s * self.concurrency) if self.wall_s else 0.0
-        if busy > 0.9 and self.wall_s > 5 and self.executor in ("thread", "asyncio"):
+        free = self.found == (None, None) and not self.refused
+        if busy > 0.9 and self.wall_s > 5 and free and self.executor in ("thread", "asyncio"):
             out.append("every worker was busy all the time: a higher concurrency may be faster")
         return tuple(out)
 

@@ -95,7 +95,7 @@ def test_an_item_is_charged_by_the_rules_and_ends(
     schedule = Schedule(Limits(1, retry=retry, patience=patience))
     schedule.feed(["x"], 0.0)
     schedule.close_input()
-    now, charged, held_since = 0.0, 0, NEVER
+    now, charged, held_since, pending_since = 0.0, 0, NEVER, NEVER
     for kind, delay in answers:
         slot = schedule.lease(now)
         assert slot is not None
@@ -103,9 +103,14 @@ def test_an_item_is_charged_by_the_rules_and_ends(
         assert schedule.fail(slot, slot.token, "error", Verdict(kind, delay=delay), now)
         charged += kind == "retry"
         over = kind in ("permanent", "no_data", "stop") or charged >= retry
-        if kind in ("throttled", "not_ready", "expired"):
+        if kind == "not_ready":
+            held_since, pending_since = NEVER, min(pending_since, now)
+            over = now + delay - pending_since > patience
+        elif kind in ("throttled", "expired"):
             held_since = min(held_since, now)
             over = now + delay - held_since > patience
+        else:
+            held_since = NEVER
         assert schedule.finished is over
         if over:
             return

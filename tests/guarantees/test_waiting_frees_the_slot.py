@@ -103,3 +103,26 @@ def test_waiting_frees_the_slot_and_patience_ends_it(lane: Lane) -> None:
     batch = lane.run(never, [1])
     assert batch[0].error_code == "not_ready"
     assert batch[0].attempts == 1
+
+
+class Answered(Exception):
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@pytest.mark.parametrize("codes", [(429, 500), (500, 429), (429, 500, 503, 502, 408, 425, 504)])
+def test_waiting_frees_the_slot_and_the_last_ones_that_wait_are_not_forgotten(
+    lane: Lane, codes: tuple[int, ...]
+) -> None:
+    """The answer that ends a slow start may come from a worker that leaves: somebody has to wake for the rest."""
+
+    def moody(n: int) -> int:
+        if fl.attempt().number == 1:
+            raise Answered(codes[n])
+        time.sleep(0.002)
+        return n
+
+    for _ in range(3 if lane.far else 12):
+        fetcher = lane.fetcher(moody, retry=fl.Try(3, sleep=0.02))
+        assert lane.run(fetcher, range(len(codes)), deadline=20).values == list(range(len(codes)))

@@ -351,9 +351,19 @@ class Stubborn(Exception):
 
 
 @pytest.mark.parametrize("case", ["process"])
-def test_an_error_that_does_not_unpickle_arrives_as_its_name_and_text(pool: Any) -> None:
+def test_an_error_whose_init_takes_other_arguments_arrives_as_itself(pool: Any) -> None:
     def fail() -> None:
         raise Stubborn("no such page", response=404)
+
+    error = pool.submit(fail).exception(30)
+    assert isinstance(error, Stubborn)
+    assert (str(error), error.response) == ("no such page", 404)
+
+
+@pytest.mark.parametrize("case", ["process"])
+def test_an_error_that_does_not_unpickle_arrives_as_its_name_and_text(pool: Any) -> None:
+    def fail() -> None:
+        raise Stubborn("no such page", response=threading.Lock())
 
     error = pool.submit(fail).exception(30)
     assert "Stubborn" in str(error) and "no such page" in str(error)

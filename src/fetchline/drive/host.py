@@ -92,7 +92,7 @@ class _Desk:
             heads = settled if self.emits else []
         if source.schedule.stopping is not None:
             self._wind_down(hasty=False)
-        ended = self._end_at is not None or not source.busy
+        ended = self._end_at is not None or not source.schedule.running
         broken = source.bug is not None and ended and not source.hands
         return heads, over or broken
 
@@ -118,7 +118,7 @@ class _Desk:
             self._stop_at = now + self.grace
         if hasty:
             self._stop_at = now
-        if source.busy and now >= self._stop_at:
+        if source.schedule.running and now >= self._stop_at:
             if self._end_at is None:
                 self._end_at = now + (_END_S if source.interrupt() else 0.0)
             if now >= self._end_at or hasty:

@@ -176,14 +176,14 @@ class Source:
             slot = self.lease(hand, now)
             if slot is not None:
                 return slot, False
-            if self._over() or (hand.leaves and self._spare()):
+            over = self._over() or (hand.leaves and self._spare())
+            if over:
                 self._unpark(hand)
                 self._hands.discard(hand)
-                return None, True
             start = self.keeper.arm(now)
         if start is not None:
             start()
-        return None, False
+        return None, over
 
     def done(self, hand: Hand, slot: Slot, token: int, value: Any) -> Slot | None:
         """Bring a value, take the next slot; None if there is none now or the hand was given up."""
@@ -197,7 +197,12 @@ class Source:
                 self.trace(slot, None)
             if self.host is not None:
                 self.ring_host(slot)
-            return self.lease(hand, now)
+            following = self.lease(hand, now)
+            # An answer may have made room for what waits; whoever brought it may leave.
+            start = None if following is not None else self.keeper.arm(now)
+        if start is not None:
+            start()
+        return following
 
     def failed(
         self, hand: Hand, slot: Slot, token: int, error: BaseException, verdict: Verdict | None = None
@@ -462,11 +467,6 @@ class Source:
             for gate in (self.keeper.gate, self._feeder, None if self.pacer is None else self.pacer.gate):
                 if gate is not None:
                     gate.ring()
-
-    @property
-    def busy(self) -> int:
-        """How many attempts are in flight."""
-        return self.schedule.running
 
     @property
     def hands(self) -> int:

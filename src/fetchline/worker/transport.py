@@ -216,7 +216,7 @@ def dump_error(error: BaseException) -> bytes:
 
 
 class _Bare:
-    """An exception in pieces, for one that does not load: its ``__init__`` takes other arguments than it passes on."""
+    """An exception in pieces: one whose ``__init__`` takes other arguments than it passes on does not load whole."""
 
     def __init__(self, error: BaseException) -> None:
         self._pieces = type(error), error.args, dict(error.__dict__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import pickle
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -12,7 +13,6 @@ from fetchline.interfaces import VerdictKind
 from fetchline.results import ERROR_CODES
 from fetchline.testing.sessions.subject import Hooks, Subject
 from fetchline.testing.suites import if_promised
-from fetchline.worker.transport import RemoteError, dump_error, load_error
 
 __all__ = ["Judgement"]
 
@@ -89,8 +89,11 @@ class Judgement(Hooks):
     def test_portable_errors_come_back_from_a_process_as_what_they_were(self, subject: Subject) -> None:
         for error in self.errors:
             sent = self._portable(subject, error)
-            back = load_error(dump_error(sent))
-            assert not isinstance(back, RemoteError), f"{sent!r} does not survive pickling: give portable="
+            # By itself, not as fetchline puts one together: a batch may be pickled by anybody.
+            try:
+                back = pickle.loads(pickle.dumps(sent))
+            except Exception as bug:
+                raise AssertionError(f"{sent!r} does not survive pickling: give portable=") from bug
             assert type(back) is type(sent)
             assert str(back) == str(sent)
 
