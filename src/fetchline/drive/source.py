@@ -18,7 +18,7 @@ from typing import Any
 from fetchline.core.limits import NEVER
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
-from fetchline.drive.gates import Gate
+from fetchline.drive.gates import Gate, take
 from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody
 from fetchline.drive.keeper import Keeper
 from fetchline.drive.named import Pacer
@@ -189,7 +189,10 @@ class Source:
         """Bring a value, take the next slot; None if there is none now or the hand was given up."""
         now = self.clock()
         weight = 0.0 if self.weigh is None else self.weigh(value)
-        with self.lock:
+        lock = self.lock
+        if not lock.acquire(False):
+            take(lock)
+        try:
             if not self.schedule.succeed(slot, token, value, now, 1, weight):
                 self.abandoned -= 1
                 return None
@@ -200,6 +203,8 @@ class Source:
             following = self.lease(hand, now)
             # An answer may have made room for what waits; whoever brought it may leave.
             start = None if following is not None else self.keeper.arm(now)
+        finally:
+            lock.release()
         if start is not None:
             start()
         return following
