@@ -9,12 +9,14 @@ from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any
+from weakref import WeakSet
 
 from fetchline.hookspecs import hookimpl
 from fetchline.interfaces import ExecutorSpec, Source, Worker
 
 __all__ = ["ThreadPool"]
 
+_LOOK_S = 0.1
 _numbers = itertools.count(1)
 _Task = Callable[[Worker], None]
 
@@ -38,6 +40,7 @@ class ThreadPool(Executor):
         self.max_workers = max_workers
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._lock = threading.Lock()
+        self._stuck: WeakSet[threading.Thread] = WeakSet()
         self._threads: dict[threading.Thread, _Task | None] = {}
         self._workers: set[Worker] = set()
         # Both go down together when a thread has taken a task, so their difference is always true.
@@ -146,6 +149,7 @@ class ThreadPool(Executor):
         with self._lock:
             if self._threads.get(stuck) == task:
                 del self._threads[stuck]
+                self._stuck.add(stuck)
                 self._start_thread(task)
             elif not self._closed:
                 self._put(task)
@@ -161,8 +165,13 @@ class ThreadPool(Executor):
                     self._tasks.put(None)
         if wait:
             for thread in threads:
-                if thread is not threading.current_thread():
-                    thread.join()
+                # One that is found to be stuck meanwhile is not waited for any longer.
+                while (
+                    thread.is_alive()
+                    and thread not in self._stuck
+                    and thread is not threading.current_thread()
+                ):
+                    thread.join(_LOOK_S)
 
     def _cancel_queued(self) -> None:
         kept: list[_Task | None] = []

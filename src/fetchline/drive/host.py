@@ -92,9 +92,14 @@ class _Desk:
             heads = settled if self.emits else []
         if source.schedule.stopping is not None:
             self._wind_down(hasty=False)
-        ended = self._end_at is not None or not source.schedule.running
-        broken = source.bug is not None and ended and not source.hands
-        return heads, over or broken
+        return heads, over or self._is_broken()
+
+    def _is_broken(self) -> bool:
+        """Whether a bug has left the run with nobody at work; not before its stuck threads have been replaced."""
+        if self.source.bug is None or self.source.hands or self._stop_at is None:
+            return False
+        idle = not self.source.schedule.running and time.monotonic() >= self._stop_at
+        return idle or self._end_at is not None
 
     def nap(self) -> float:
         """How long to wait at most, in seconds."""

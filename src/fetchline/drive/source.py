@@ -69,7 +69,7 @@ class Source:
         self.width = width
         self.weigh: Callable[[Any], float] | None = size_of if schedule.limits.hold < NEVER else None
         self._max_abandoned = max_abandoned
-        self._hands: set[Hand] = set()
+        self.hands: set[Hand] = set()
         self.parked: deque[Hand] = deque()
         self.watchers: set[Gate] = set()  # rung at the end, parked or not
         self.host: Gate | None = None
@@ -84,19 +84,18 @@ class Source:
 
     def serve(self, worker: Worker) -> None:
         """Take and make attempts on this thread until the run is over."""
-        if isinstance(worker, RemoteWorker):
-            if self.width > 1:
-                from fetchline.drive.wide import serve_wide
-
-                serve_wide(self, worker, self.width)
-            else:
-                from fetchline.drive.lanes import serve_remote
-
-                serve_remote(self, worker)
-        else:
+        if not isinstance(worker, RemoteWorker):
             from fetchline.drive.threads import serve_here
 
             serve_here(self, worker)
+        elif self.width == 1:
+            from fetchline.drive.lanes import serve_remote
+
+            serve_remote(self, worker)
+        else:
+            from fetchline.drive.wide import serve_wide
+
+            serve_wide(self, worker, self.width)
 
     def aserve(self, worker: LoopWorker, tasks: int) -> None:
         """Start that many tasks that take and make attempts on this loop."""
@@ -108,20 +107,20 @@ class Source:
 
     def enter(self, hand: Hand) -> None:
         with self.lock:
-            self._hands.add(hand)
+            self.hands.add(hand)
 
     def join(self, hand: Hand) -> Slot | None:
         """Enter, and take the next slot if there is one now."""
         now = self.clock()
         with self.lock:
-            self._hands.add(hand)
+            self.hands.add(hand)
             return None if self._over() else self.lease(hand, now)
 
     def leave(self, hand: Hand) -> None:
         with self.lock:
-            self._hands.discard(hand)
+            self.hands.discard(hand)
             self._unpark(hand)
-            if self.host is not None and not self._hands:
+            if self.host is not None and not self.hands:
                 self.host.ring()
 
     def step_aside(self, hand: Hand, worker: Worker) -> bool:
@@ -146,7 +145,7 @@ class Source:
         if not hand.parked:
             return False
         self._unpark(hand)
-        self._hands.discard(hand)
+        self.hands.discard(hand)
         return True
 
     def came_back(self) -> None:
@@ -161,13 +160,13 @@ class Source:
 
     def left(self, hand: Hand) -> bool:
         """Whether the hand has been given up: its attempt timed out, or the run did not wait for it."""
-        return hand not in self._hands
+        return hand not in self.hands
 
     def ask(self, hand: Hand) -> tuple[Slot | None, bool]:
         """Take the next slot, or park: ``(slot, over)``. A parked hand is rung when it should ask again."""
         now = self.clock()
         with self.lock:
-            if hand not in self._hands:
+            if hand not in self.hands:
                 return None, True
             # Parked before it looks: the feeder appends before it looks for somebody parked.
             if not hand.parked:
@@ -179,7 +178,7 @@ class Source:
             over = self._over() or (hand.leaves and self._spare())
             if over:
                 self._unpark(hand)
-                self._hands.discard(hand)
+                self.hands.discard(hand)
             start = self.keeper.arm(now)
         if start is not None:
             start()
@@ -233,7 +232,7 @@ class Source:
     def exile(self, hand: Hand) -> float:
         """Seconds for which a worker that could not log in leaves the work to others."""
         with self.lock:
-            return exile_s(hand, self._hands)
+            return exile_s(hand, self.hands)
 
     def put_back(self, slot: Slot | None) -> None:
         """Return a slot that was taken and not begun: somebody else may have it."""
@@ -299,7 +298,7 @@ class Source:
     def _spare(self) -> bool:
         """Whether there are more hands than items that may still want one: the input has ended."""
         schedule = self.schedule
-        return schedule.closed and not self.inbox and len(self._hands) > schedule.unsettled
+        return schedule.closed and not self.inbox and len(self.hands) > schedule.unsettled
 
     def wake_one(self) -> None:
         """Ring a parked worker, if there is one; call with the lock held."""
@@ -440,7 +439,7 @@ class Source:
         """End the attempts in flight where that can be done: coroutines and processes; whether there were any."""
         with self.lock:
             ends = [
-                hand.interrupt for hand in self._hands if hand.slot is not None and hand.interrupt is not None
+                hand.interrupt for hand in self.hands if hand.slot is not None and hand.interrupt is not None
             ]
         for end in ends:
             end()
@@ -451,13 +450,13 @@ class Source:
         replace = []
         with self.lock:
             now = self.clock()
-            for hand in list(self._hands):
+            for hand in list(self.hands):
                 gave = False
                 held = [] if hand.slot is None else [(hand.slot, hand.token), *hand.riders]
                 for slot, token in held:
                     gave |= self.schedule.give_up(slot, token, now, 0 if gave else 1)
                 if gave:
-                    self._hands.discard(hand)
+                    self.hands.discard(hand)
                     self.abandoned += 1
                     self.gave_up = True
                     replace.append(hand.replace)
@@ -473,11 +472,6 @@ class Source:
                 if gate is not None:
                     gate.ring()
 
-    @property
-    def hands(self) -> int:
-        """How many workers are at this source."""
-        return len(self._hands)
-
     # -- time -----------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
@@ -489,9 +483,9 @@ class Source:
 
     def lose(self, slot: Slot, error: BaseException) -> Hand | None:
         """Give up the hand of an attempt that is past its timeout; with the lock held."""
-        for hand in self._hands:
+        for hand in self.hands:
             if hand.slot is slot:
-                self._hands.discard(hand)
+                self.hands.discard(hand)
                 self.abandoned += 1
                 if self.abandoned > self._max_abandoned and self.bug is None:
                     self.bug = FetchlineError(
