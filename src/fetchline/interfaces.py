@@ -254,7 +254,7 @@ class SessionSpec:
         login: how often opening is tried, and what is waited in between; None is once. The attempt that wants the
             session is not charged for it.
         open_timeout: seconds opening may take, each time. A sync session is then opened on a thread of its own,
-            which is abandoned when the time is over.
+            which is abandoned when the time is over; one that async functions use on their loop has no such limit.
         max_age: seconds after which a session is closed and opened anew before its next use.
         summary: one line for ``fetchline plugins``.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from fetchline.assembly import Run
 from fetchline.batch import Batch
 from fetchline.fetchers import Fetcher
-from fetchline.items import Grid
 from fetchline.results import Result
 
 if TYPE_CHECKING:
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["arun", "astream", "run", "stream", "submit"]
 
 T = TypeVar("T")
-_log = logging.getLogger("fetchline")
-_LEAVE_S = 5.0
-_WHOLE = (list, tuple, range, Grid)
 
 
 @overload
