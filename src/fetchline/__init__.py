@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fetchline.batch import Batch as Batch
+    from fetchline.bulk import Bulk as Bulk
     from fetchline.catalog import use as use
     from fetchline.config import BatchConfig as BatchConfig
     from fetchline.errors import AttemptTimeout as AttemptTimeout
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fetchline.errors import DuplicateName as DuplicateName
     from fetchline.errors import FetchlineError as FetchlineError
     from fetchline.errors import InputFailed as InputFailed
+    from fetchline.errors import Missing as Missing
     from fetchline.errors import NoData as NoData
     from fetchline.errors import NotReady as NotReady
     from fetchline.errors import PluginError as PluginError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from fetchline.errors import SessionFailed as SessionFailed
     from fetchline.errors import UnknownName as UnknownName
     from fetchline.errors import Unpicklable as Unpicklable
+    from fetchline.errors import WrongAnswer as WrongAnswer
     from fetchline.executors import get_executor as get_executor
     from fetchline.familiar import batch_execute as batch_execute
     from fetchline.familiar import batch_fetch as batch_fetch
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "batch": ("Batch",),
+    "bulk": ("Bulk",),
     "catalog": ("use",),
     "config": ("BatchConfig",),
     "errors": (
@@ -86,6 +90,7 @@ _HOMES = {
         "DuplicateName",
         "FetchlineError",
         "InputFailed",
+        "Missing",
         "NoData",
         "NotReady",
         "PluginError",
@@ -95,6 +100,7 @@ _HOMES = {
         "UnknownName",
         "Unpicklable",
         "WorkerCrashed",
+        "WrongAnswer",
     ),
     "executors": ("get_executor",),
     "familiar": ("batch_execute", "batch_fetch", "optimal_workers", "run_in_parallel"),

@@ -8,40 +8,41 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fetchline.batch import Batch
 from fetchline.binding import bind_check
+from fetchline.bulk import Bulk
 from fetchline.catalog import catalog
 from fetchline.collector import Collector
-from fetchline.config import BatchConfig, resolve
+from fetchline.config import BatchConfig
+from fetchline.core.groups import BulkSchedule
 from fetchline.core.limits import NEVER, Limits
 from fetchline.core.schedule import Schedule
+from fetchline.deciding import decide
 from fetchline.drive.feed import Intake, KeyCheck
 from fetchline.drive.gates import LoopGate
 from fetchline.drive.host import Host, Interrupted, LoopHost
 from fetchline.drive.source import Source
 from fetchline.errors import BatchCancelled, BatchError, BatchFailed, BatchInterrupted, InputFailed
-from fetchline.executors import Crew, choose
-from fetchline.fetchers import Fetcher
-from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo, SessionSpec, Use
-from fetchline.items import Grid, check_items, uniform_type
-from fetchline.registry import Registry, default
+from fetchline.executors import Crew
+from fetchline.fetchers import Policies
+from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo
+from fetchline.items import Grid, check_items, key_of, uniform_type
 from fetchline.results import Result
-from fetchline.retry import Try
 from fetchline.sizes import parse_size
 from fetchline.verdict import Judge
 from fetchline.waiting import waits
+from fetchline.worker.answers import Shape
 from fetchline.worker.attempt import Program
-from fetchline.worker.sessions import SessionUse
 
 # Items in a row without an answer: fewer may be at fault themselves.
 _OUTAGE = 10
 
-__all__ = ["Decided", "Run", "decide", "find", "registry_of", "session_use"]
+__all__ = ["Run"]
 
 if TYPE_CHECKING:
     from fetchline.drive.push import Pusher
@@ -50,95 +51,6 @@ T = TypeVar("T")
 _log = logging.getLogger("fetchline")
 _LEAVE_S = 6.5  # longer than our own workers wait for a logout
 _WHOLE = (list, tuple, range, Grid)
-
-
-def find(fetcher: Any, registry: Any = None) -> Fetcher[Any, Any, Any]:
-    """Get the fetcher meant by a fetcher, a name or a plain function."""
-    if registry is not None and not isinstance(registry, Registry):
-        raise TypeError(f"registry must be a fetchline.Registry, not {registry!r}")
-    if isinstance(fetcher, Fetcher):
-        return fetcher
-    if isinstance(fetcher, str):
-        found: Fetcher[Any, Any, Any] = (registry if registry is not None else default)[fetcher]
-        return found
-    if callable(fetcher):
-        return Fetcher.of(fetcher)
-    raise TypeError(f"a fetcher, its name or a function is wanted, not {fetcher!r}")
-
-
-def registry_of(options: Mapping[str, Any], config: BatchConfig | None) -> Any:
-    said = options.get("registry")
-    return said if said is not None else getattr(config, "registry", None)
-
-
-def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
-    """Resolve what the fetcher declared as ``session=``."""
-    session, parameter = fetcher.policies.session, fetcher.session_parameter
-    if session is None:
-        if parameter is not None:
-            raise TypeError(
-                f"{fetcher.name!r} wants a session in {parameter!r}, but declares none: @fetcher(session=...)"
-            )
-        return None
-    named = Use(session) if isinstance(session, str) else session
-    options: dict[str, Any] = {}
-    if isinstance(named, Use):
-        session, options = catalog().session(named.name), dict(named.options)
-    if not isinstance(session, SessionSpec):
-        name = getattr(session, "__qualname__", None) or type(session).__name__
-        session = SessionSpec(name=name, factory=session)
-    if session.login is not None:
-        session = replace(session, login=Try.of(session.login))
-    only_async = session.factory is None or (
-        isinstance(session.factory, type)
-        and hasattr(session.factory, "__aenter__")
-        and not hasattr(session.factory, "__enter__")
-    )
-    if only_async and not fetcher.is_async:
-        raise TypeError(
-            f"{fetcher.name!r} is not async, but session {session.name!r} is for async functions only"
-            + (f": {session.summary}" if session.summary else "")
-        )
-    return SessionUse.of(session, options, parameter)
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What a run is, before its items: nothing of it has been started."""
-
-    fetcher: Fetcher[Any, Any, Any]
-    config: BatchConfig
-    use: SessionUse | None
-    crew: Crew
-
-    @property
-    def key(self) -> Callable[[Any], str] | None:
-        return self.config.key if self.config.key is not None else self.fetcher.policies.key
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return dict(self.config.params or {})
-
-
-def decide(fetcher: Any, options: Mapping[str, Any], *, progress: Any) -> Decided:
-    """Find the fetcher, its session and the executor, and every option's value.
-
-    Raises:
-        UnknownName, TypeError, ValueError: what ``run`` refuses before it looks at the items.
-    """
-    options = dict(options)
-    config = options.pop("config", None)
-    found = find(fetcher, registry_of(options, config))
-    chosen = resolve(options, config, {"progress": progress, "on_error": "collect"})
-    use = session_use(found)
-    crew = choose(
-        chosen.executor,
-        asynchronous=found.is_async,
-        workers=chosen.workers,
-        concurrency=chosen.concurrency,
-        session=None if use is None else use.spec,
-    )
-    return Decided(found, chosen, use, crew)
 
 
 class Run:
@@ -155,6 +67,7 @@ class Run:
         ordered: bool = False,
         on_loop: bool = False,
         feeder: bool = False,
+        alike: bool = False,
     ) -> None:
         decided = self.decided = decide(fetcher, options, progress=progress)
         self.fetcher, self.config, self.crew, self.key = (
@@ -177,11 +90,13 @@ class Run:
             total=self.total,
             params=decided.params,
         )
+        self._alike = alike  # different items may have equal keys
         self.program = self._program()
         self.whole = self._take_whole(items)
         self.collector = Collector(self, items=self.whole)
         limits = self._limits()
-        self.schedule = Schedule(limits, ordered=ordered)
+        kind = Schedule if self.fetcher.policies.bulk is None else BulkSchedule
+        self.schedule = kind(limits, ordered=ordered)
         self.source = Source(
             self.schedule,
             self.program,
@@ -197,7 +112,7 @@ class Run:
             bind_check(self.fetcher, decided.params, (), decided.use)
             # A batch keeps its keys anyway; a stream must not grow.
             check = KeyCheck(self.key, remember=limits.window if emits else None)
-            self.intake = Intake(self.source, items, check)
+            self.intake = Intake(self.source, items, check.keyed if limits.dedupe else check)
 
     def _program(self) -> Program:
         policies, use, plugins = self.fetcher.policies, self.decided.use, self.config.plugins
@@ -212,19 +127,22 @@ class Run:
             middleware=catalog().middleware(plugins, self.info) if plugins else (),
             timeout=policies.timeout,
             key=self.key,
+            shape=_shape(policies),
         )
 
     def _limits(self) -> Limits:
         policies, crew = self.fetcher.policies, self.crew
         pace = policies.pace
         # A batch keeps every result anyway: its window only spares the host's time.
-        usual = max(1024 if self.emits else 1 << 16, 10 * crew.concurrency)
+        bulk = policies.bulk or Bulk(1)
+        usual = max(1024 if self.emits else 1 << 16, 10 * crew.concurrency, 2 * crew.concurrency * bulk.size)
         window = self.config.window
         return Limits(
             concurrency=crew.concurrency,
             window=window if isinstance(window, int) else usual,
             retry=policies.retry.limit,
-            timeout=None if crew.times_itself else policies.timeout,
+            timeout=policies.timeout,
+            timed=not crew.times_itself,
             fail_fast=self.config.on_error == "raise",
             patience=policies.patience,
             rates=pace.windows if pace and waits() and not pace.name else (),
@@ -233,6 +151,10 @@ class Run:
             # Without a retry policy an item gets its one call, whatever becomes of the others.
             breaker=_OUTAGE if policies.retry.limit > 1 and waits() else 0,
             hold=parse_size(window) if isinstance(window, str) and self.emits else NEVER,
+            dedupe=("window" if self.emits else "run") if self.config.dedupe else None,
+            bulk=bulk.size,
+            linger=bulk.linger if waits() else 0.0,
+            halves=policies.idempotent,
         )
 
     def _take_whole(self, items: Any) -> Sequence[Any] | None:
@@ -242,12 +164,23 @@ class Run:
         if type(items) not in _WHOLE:
             return None
         whole: Sequence[Any] = tuple(items) if type(items) is list else items
-        if self.key is not None or (not isinstance(whole, range) and uniform_type(whole) is None):
+        if not self._alike and (
+            self.key is not None or (not isinstance(whole, range) and uniform_type(whole) is None)
+        ):
             check = KeyCheck(self.key)
             for item in whole:
                 check(item)
         bind_check(self.fetcher, self.decided.params, whole, self.decided.use)
         return whole
+
+    def _keys(self) -> Sequence[Any] | None:
+        """What says which items of a whole input are the same; None if nobody asks."""
+        whole = self.whole
+        if not self.config.dedupe or whole is None:
+            return None
+        if self.key is not None:
+            return [self.key(item) for item in whole]
+        return whole if uniform_type(whole) is not None else [key_of(item) for item in whole]
 
     # -- on the caller's thread -----------------------------------------------------------------------------
 
@@ -295,7 +228,7 @@ class Run:
         try:
             with host.signals:
                 if self.whole is not None:
-                    self.schedule.feed_from(self.whole)
+                    self.schedule.feed_from(self.whole, self._keys())
                 if not crew.spec.inline:
                     pool = crew.start()
                     self._set_to_work(pool, crew)
@@ -401,7 +334,7 @@ class Run:
         self.collector.start()
         try:
             if self.whole is not None:
-                self.schedule.feed_from(self.whole)
+                self.schedule.feed_from(self.whole, self._keys())
             elif self.intake is not None:
                 if self.intake.asynchronous:
                     worker.start(self.intake.on_loop(LoopGate(loop)))
@@ -439,7 +372,7 @@ class Run:
     # -- the end --------------------------------------------------------------------------------------------
 
     def _outcome(self, host: Host | None) -> Batch[Any]:
-        batch = self.collector.batch(again=self._again)
+        batch = self.collector.batch()
         if self.source.bug is not None:
             bug = self.source.bug
             raise BatchError(
@@ -471,7 +404,7 @@ class Run:
         return batch
 
     def _interrupted(self) -> BatchInterrupted:
-        batch = self.collector.batch(again=self._again)
+        batch = self.collector.batch()
         done = batch.summary.total - batch.summary.codes["cancelled"]
         where = "had been handed out" if self.emits else "are in this exception's .batch"
         return BatchInterrupted(
@@ -479,12 +412,26 @@ class Run:
             batch,
         )
 
-    def _again(self, items: list[Any]) -> Batch[Any]:
-        config = replace(self.config, executor=self._executor_again())
-        return Run(self.fetcher, items, {"config": config}, progress="auto").batch_here()
+    def again(self, items: list[Any]) -> Batch[Any]:
+        """Run some items once more, with the same options."""
+        return Run(self.fetcher, items, {"config": self._config_again()}, progress="auto").batch_here()
 
-    def _executor_again(self) -> Any:
-        return self.config.executor if self.crew.given is None else self.crew.given
+    def undo(self, results: Sequence[Result[Any]], options: dict[str, Any]) -> Batch[Any]:
+        """Undo the successes among some results."""
+        from fetchline.undo import undo
+
+        return undo(self.fetcher, results, self._config_again(), self.key, options)
+
+    def _config_again(self) -> BatchConfig:
+        executor = self.config.executor if self.crew.given is None else self.crew.given
+        return replace(self.config, executor=executor)
+
+
+def _shape(policies: Policies) -> Shape | None:
+    # Bodies that are parsed later have no columns yet.
+    schema = policies.schema if policies.decode is None else None
+    shape = Shape(policies.bulk is not None, policies.check, policies.key_column, schema)
+    return None if shape == Shape() else shape
 
 
 def _length(items: Any) -> int | None:

@@ -1,16 +1,14 @@
-"""The results of one run: ``Batch``, and where it reads from."""
+"""The results of one run: ``Batch``."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from fetchline.errors import BatchFailed, FetchlineError
-from fetchline.interfaces import Verdict
-from fetchline.items import key_of, key_parts
-from fetchline.results import ErrorCode, Failure, Result, Success
+from fetchline.columns import Listed, Merged, Reading, Results
+from fetchline.errors import BatchFailed
+from fetchline.items import key_parts
+from fetchline.results import Failure, Result, Success
 from fetchline.summary import Summary
 
 if TYPE_CHECKING:
@@ -18,169 +16,9 @@ if TYPE_CHECKING:
 
     from fetchline.decode import Decode
 
-__all__ = ["Batch", "Columns", "Finished", "Results", "to_result"]
+__all__ = ["Batch", "of_results"]
 
 T = TypeVar("T")
-_MISSING: Any = object()
-
-
-class Results(Protocol):
-    """Where a Batch reads from: memory, a store, another machine."""
-
-    def __len__(self) -> int: ...
-
-    def get(self, index: int) -> Result[Any]: ...
-
-
-class Finished(Protocol):
-    """An item that came to its end; the schedule's slot is one."""
-
-    index: int
-    item: Any
-    value: Any
-    fed: float
-    began: float
-    ended: float
-
-    @property
-    def troubles(self) -> object | None: ...
-
-    @property
-    def attempts(self) -> int: ...
-
-    @property
-    def verdict(self) -> Verdict | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How values and items of one fetcher are read: its name, keys, schema, format, a way to call it again."""
-
-    fetcher: str = ""
-    key: Callable[[Any], str] | None = None
-    schema: Any = None
-    decode: Any = None
-    call: Callable[[Any], Any] | None = None
-
-    def key_of(self, item: Any) -> str:
-        return key_of(item) if self.key is None else self.key(item)
-
-    def empty(self) -> Any:
-        import polars as pl
-
-        return pl.DataFrame(schema=self.schema)
-
-
-_STOPS: Mapping[ErrorCode, str] = {
-    "cancelled": "the run was stopped",
-    "deadline": "the run's deadline passed",
-    "unavailable": "nobody got an answer for longer than the fetcher's patience, and the run was stopped",
-}
-
-
-def to_result(
-    reading: Reading,
-    index: int,
-    item: Any,
-    value: Any,
-    attempts: int,
-    verdict: Verdict | None,
-    waited_s: float,
-    ran_s: float,
-) -> Result[Any]:
-    """Make the record that users see."""
-    key = reading.key_of(item)
-    if verdict is None:
-        return Success(value, key, index, item, attempts, waited_s, ran_s)
-    if verdict.kind == "no_data":
-        return Success(reading.empty(), key, index, item, attempts, waited_s, ran_s, empty=True)
-    error = value
-    if verdict.kind == "stop" and verdict.code in _STOPS:
-        why = _STOPS[verdict.code]
-        how = f"after {attempts} attempt{'s' * (attempts != 1)}" if attempts else "before it started"
-        error = FetchlineError(f"{why} {how}")
-        error.__cause__ = value
-    return Failure(error, key, index, item, attempts, waited_s, ran_s, verdict.code, reading.call)
-
-
-class Columns:
-    """Results in memory, by column: a record is made only when somebody looks at it.
-
-    Args:
-        items: the input where it is a sequence; None collects the items as they come.
-    """
-
-    __slots__ = ("_items", "_odd", "_own", "_ran", "_values", "_waited", "reading")
-
-    def __init__(self, reading: Reading, items: Sequence[Any] | None = None) -> None:
-        self.reading = reading
-        self._own = items is None
-        self._items: Any = [] if items is None else items
-        self._values: list[Any] = [_MISSING] * len(self._items)
-        self._waited = array("d", bytes(8 * len(self._items)))
-        self._ran = array("d", bytes(8 * len(self._items)))
-        self._odd: dict[int, tuple[int, Verdict | None]] = {}
-
-    def add(self, finished: Iterable[Finished]) -> None:
-        """Take items in any order."""
-        values, waited, ran, items = self._values, self._waited, self._ran, self._items
-        size, own = len(values), self._own
-        for one in finished:
-            index = one.index
-            if index >= size:
-                self._grow(index + 1)
-                size = len(values)
-            if own:
-                items[index] = one.item
-            values[index] = one.value
-            if one.troubles is not None:
-                verdict, attempts = one.verdict, one.attempts
-                self._odd[index] = (attempts, verdict)
-                if attempts == 0:
-                    continue
-            waited[index] = one.began - one.fed
-            ran[index] = one.ended - one.began
-
-    def _grow(self, size: int) -> None:
-        more = size - len(self._values)
-        self._values.extend([_MISSING] * more)
-        self._waited.extend([0.0] * more)
-        self._ran.extend([0.0] * more)
-        if self._own:
-            self._items.extend([None] * more)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def get(self, index: int) -> Result[Any]:
-        value = self._values[index]
-        attempts, verdict = self._odd.get(index, (1, None))
-        if value is _MISSING:
-            value, attempts, verdict = None, 0, Verdict("stop", "cancelled")
-        return to_result(
-            self.reading,
-            index,
-            self._items[index],
-            value,
-            attempts,
-            verdict,
-            self._waited[index],
-            self._ran[index],
-        )
-
-
-class _Merged:
-    """Results of which some were replaced by those of a later run."""
-
-    def __init__(self, base: Results, later: Mapping[int, Result[Any]]) -> None:
-        self._base = base
-        self._later = later
-
-    def __len__(self) -> int:
-        return len(self._base)
-
-    def get(self, index: int) -> Result[Any]:
-        return self._later[index] if index in self._later else self._base.get(index)
 
 
 def _rows(value: Any) -> int | None:
@@ -195,19 +33,6 @@ def _rows(value: Any) -> int | None:
     return None
 
 
-class _Listed:
-    """Results in a list, as a batch that was pickled has them."""
-
-    def __init__(self, results: list[Result[Any]]) -> None:
-        self._results = results
-
-    def __len__(self) -> int:
-        return len(self._results)
-
-    def get(self, index: int) -> Result[Any]:
-        return self._results[index]
-
-
 def _unpickle(
     results: list[Result[Any]],
     fetcher: str,
@@ -217,7 +42,24 @@ def _unpickle(
     decode: Any = None,
 ) -> Any:
     reading = Reading(fetcher=fetcher, schema=schema, decode=decode)
-    return Batch(_Listed(results), reading=reading, summary=summary, complete=complete)
+    return Batch(Listed(results), reading=reading, summary=summary, complete=complete)
+
+
+def of_results(name: str, results: list[Result[Any]]) -> Batch[Any]:
+    """Make a batch of results that are at hand."""
+    summary = Summary(fetcher=name, total=len(results))
+    for result in results:
+        summary.attempts += result.attempts
+        summary.ran_s += result.ran_s
+        if isinstance(result, Success):
+            summary.succeeded += 1
+            summary.empty += result.empty
+        else:
+            summary.failed += 1
+            summary.codes[result.error_code] += 1
+            summary.first_keys.setdefault(result.error_code, result.key)
+    summary.calls = summary.attempts
+    return Batch(Listed(results), reading=Reading(fetcher=name), summary=summary)
 
 
 class Batch(Sequence[Result[T]], Generic[T]):
@@ -237,7 +79,7 @@ class Batch(Sequence[Result[T]], Generic[T]):
     ([2, 4], 0)
     """
 
-    __slots__ = ("_again", "_reading", "_results", "complete", "summary")
+    __slots__ = ("_again", "_reading", "_results", "_undo", "complete", "summary")
 
     def __init__(
         self,
@@ -247,10 +89,12 @@ class Batch(Sequence[Result[T]], Generic[T]):
         summary: Summary,
         complete: bool = True,
         again: Callable[[list[Any]], Batch[Any]] | None = None,
+        undo: Callable[[Sequence[Result[Any]], dict[str, Any]], Batch[Any]] | None = None,
     ) -> None:
         self._results = results
         self._reading = reading
         self._again = again
+        self._undo = undo
         self.summary = summary
         self.complete = complete
 
@@ -403,17 +247,56 @@ class Batch(Sequence[Result[T]], Generic[T]):
         for index, result in zip(indexes, later, strict=False):
             result.index = index
             merged[index] = result
-        results = _Merged(self._results, merged)
+        results = Merged(self._results, merged)
         summary = later.summary
         summary.total = len(self)
         summary.succeeded += self.n_succeeded
         summary.empty += self.summary.empty
         summary.attempts += self.summary.attempts
+        summary.calls += self.summary.calls
+        summary.shared += self.summary.shared
         summary.wall_s += self.summary.wall_s
         summary.ran_s += self.summary.ran_s
         return Batch(
-            results, reading=self._reading, summary=summary, complete=later.complete, again=self._again
+            results,
+            reading=self._reading,
+            summary=summary,
+            complete=later.complete,
+            again=self._again,
+            undo=self._undo,
         )
+
+    def undo(self, **options: Any) -> Batch[Any]:
+        """Undo what was written, the last item first, with the fetcher's ``undo=``: a function of item and value.
+
+        One at a time, each tried again as the fetcher's retry policy says, or three times if it has none; a failure
+        does not keep the others from being undone. What another item's write stood for (``origin`` shared) is undone
+        once.
+
+        Args:
+            options: of the run that undoes, such as ``concurrency=8``.
+
+        Returns:
+            A batch with a result for each write, in the order they were undone. A Failure says what is still there:
+            the undoing failed; or, with the code ``unknown_outcome``, nobody knows whether it was written.
+
+        Raises:
+            TypeError: the fetcher declares no ``undo=``.
+            BatchInterrupted: Ctrl-C; its ``batch`` has what was undone.
+
+        >>> import fetchline as fl
+        >>> there = []
+        >>> @fl.fetcher("docs.put", undo=lambda item, receipt: there.remove(receipt))
+        ... def put(item: str) -> str:
+        ...     there.append(item.upper())
+        ...     return there[-1]
+        >>> batch = fl.run(put, ["a", "b"], workers=1, progress=None)
+        >>> batch.undo().n_succeeded, there
+        (2, [])
+        """
+        if self._undo is None:
+            raise RuntimeError("this batch did not come from a run, so nothing can be undone")
+        return self._undo(self, options)
 
     # -- looking --------------------------------------------------------------------------------------------
 

@@ -56,6 +56,8 @@ def bind_item(
         return None
     session = {use.parameter: None} if use is not None and use.parameter is not None else {}
     try:
+        if fetcher.policies.bulk is not None:
+            return signature.bind([item], **params, **session)
         if isinstance(item, Args):
             return signature.bind(*item.args, **{**params, **item.kwargs, **session})
         return signature.bind(item, **params, **session)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fetchline.batch import Batch, Columns, Reading, to_result
+from fetchline.batch import Batch
 from fetchline.catalog import catalog
+from fetchline.columns import Columns, Reading, to_result
+from fetchline.core.groups import BulkSchedule
 from fetchline.core.slots import DONE, Slot
-from fetchline.interfaces import AttemptInfo, Progress, ProgressBackend, Use
+from fetchline.interfaces import AttemptInfo, Progress, ProgressBackend, Use, Verdict
 from fetchline.results import Failure, Result, Success
 from fetchline.summary import Summary
 
@@ -102,6 +104,7 @@ class Collector:
         summary.attempts += slot.attempts
         if slot.attempts:
             summary.ran_s += max(0.0, slot.ended - slot.began)
+        summary.shared += not slot.attempts and slot.state == DONE
         if slot.state == DONE:
             summary.succeeded += 1
             summary.empty += verdict is not None
@@ -130,21 +133,23 @@ class Collector:
         attempts = self._run.source.attempts
         while attempts:
             slot, number, verdict, ran_s = attempts.popleft()
-            # Made here: the key may be the user's own function.
-            attempt = AttemptInfo(self.reading.key_of(slot.item), slot.index, number, verdict, ran_s)
-            if self._logs:
-                _log.debug(
-                    "%s: attempt %d of %r ran %.3f s: %s",
-                    self._run.info.fetcher,
-                    attempt.number,
-                    attempt.key,
-                    attempt.ran_s,
-                    "success"
-                    if attempt.verdict is None
-                    else f"{attempt.verdict.kind}, {attempt.verdict.code}",
-                )
-            if self._observers is not None:
-                self._observers.attempt_finished(self._run.info, attempt)
+            for one, came_to in _each(slot, verdict):
+                self._tell_attempt(one, number, came_to, ran_s)
+
+    def _tell_attempt(self, slot: Slot, number: int, verdict: Verdict | None, ran_s: float) -> None:
+        # Made here: the key may be the user's own function.
+        attempt = AttemptInfo(self.reading.key_of(slot.item), slot.index, number, verdict, ran_s)
+        if self._logs:
+            _log.debug(
+                "%s: attempt %d of %r ran %.3f s: %s",
+                self._run.info.fetcher,
+                attempt.number,
+                attempt.key,
+                attempt.ran_s,
+                "success" if attempt.verdict is None else f"{attempt.verdict.kind}, {attempt.verdict.code}",
+            )
+        if self._observers is not None:
+            self._observers.attempt_finished(self._run.info, attempt)
 
     @property
     def tick(self) -> Callable[[], None] | None:
@@ -230,6 +235,9 @@ class Collector:
         session = run.program.session
         if session is not None:
             summary.logins, summary.logouts = session.counts.opened, session.counts.closed
+        summary.calls = summary.attempts
+        if isinstance(run.schedule, BulkSchedule):
+            summary.calls, summary.ran_s = run.schedule.calls, run.schedule.ran_s
         summary.abandoned = run.source.abandoned
         summary.stopped = run.schedule.stopping
         if self.wants_attempts:
@@ -269,7 +277,7 @@ class Collector:
             slot.ended - began if slot.attempts else 0.0,
         )
 
-    def batch(self, again: Callable[[list[Any]], Batch[Any]]) -> Batch[Any]:
+    def batch(self) -> Batch[Any]:
         columns = self._columns if self._columns is not None else Columns(self.reading, ())
         return Batch(
             columns,
@@ -278,8 +286,19 @@ class Collector:
             complete=self._run.schedule.stopping is None and (
                 self._run.intake is None or self._run.intake.error is None
             ),
-            again=again,
+            again=self._run.again,
+            undo=self._run.undo,
         )  # fmt: skip
+
+
+def _each(slot: Slot, verdict: Verdict | None) -> Iterator[tuple[Slot, Verdict | None]]:
+    """The items of an attempt, and what came of it for each."""
+    if not slot.members:
+        yield slot, verdict
+        return
+    misses = slot.value.misses if verdict is None else {}
+    for at, member in enumerate(slot.members):
+        yield member, misses[at][1] if at in misses else verdict
 
 
 def _caller(run: Run) -> Callable[[Any], Any]:
@@ -291,6 +310,8 @@ def _caller(run: Run) -> Callable[[Any], Any]:
 
         once = fetcher.replace(retry=None)
         args, kwargs = (item.args, item.kwargs) if isinstance(item, Args) else ((item,), {})
+        if fetcher.policies.bulk is not None:
+            args, kwargs = ([item],), {}
         value = once(*args, **{**params, **kwargs})
         return _awaited(value) if fetcher.is_async else value
 

@@ -39,6 +39,7 @@ class BatchConfig:
         key: gives the key of an item.
         window: items past the last one handed out, at the most (streams); or what the results held may take,
             such as ``"500MB"``: those in flight are reckoned at the average so far.
+        dedupe: fetch items with equal keys once, and fill every place; on streams, within the window.
         deadline: seconds the whole run may take; the rest are failures then.
         plugins: names of observer and middleware plugins that act on this run.
         registry: where names are looked up instead of the default registry.
@@ -58,6 +59,7 @@ class BatchConfig:
     on_progress: Callable[[int, int | None], object] | None = None
     key: Callable[[Any], str] | None = None
     window: int | str | None = None
+    dedupe: bool | None = None
     deadline: float | None = None
     plugins: Sequence[Any] | None = None
     registry: Registry | None = None
@@ -71,6 +73,8 @@ class BatchConfig:
                 check_count(name, value)
         if self.deadline is not None:
             object.__setattr__(self, "deadline", check_seconds("deadline", self.deadline))
+        if self.dedupe is not None and not isinstance(self.dedupe, bool):
+            raise TypeError(f"dedupe must be True or False, not {self.dedupe!r}")
         if self.on_error not in (None, "collect", "raise"):
             raise ValueError(f'on_error must be "collect" or "raise", not {self.on_error!r}')
         if self.params is not None and not isinstance(self.params, Mapping):
@@ -187,7 +191,20 @@ def _no_such_option(name: str) -> str:
     )
 
 
-_POLICIES = ("retry", "session", "timeout", "pace", "schema", "decode", "idempotent")
+_POLICIES = (
+    "retry",
+    "session",
+    "timeout",
+    "pace",
+    "schema",
+    "decode",
+    "idempotent",
+    "patience",
+    "bulk",
+    "check",
+    "key_column",
+    "undo",
+)
 
 
 def settings() -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from fetchline.interfaces import Worker
 from fetchline.items import Args
 from fetchline.verdict import Judge
 from fetchline.waiting import waits
+from fetchline.worker.answers import Shape
 from fetchline.worker.attempt import Program, open_async, open_sync
 from fetchline.worker.context import Cell, current
 from fetchline.worker.loop_sessions import LoopSessions
@@ -53,7 +54,10 @@ def call_bare(
             if failed is not None:
                 _sleep(tried.failed(failed))
             try:
-                return fetcher.function(*args, **kwargs)
+                if tried.program.timeout_of(tried) is None:
+                    return fetcher.function(*args, **kwargs)
+                with _Aside(tried.program) as bench:
+                    return bench.attempt(tried)
             except Exception as error:
                 failed = error
     finally:
@@ -97,7 +101,8 @@ class _Tried:
                 troubles.charged += 1
                 again = troubles.charged < limit
             case "expired" | "throttled" | "not_ready":
-                troubles.memo = verdict.memo if verdict.kind == "not_ready" else troubles.memo
+                if verdict.kind == "not_ready":
+                    troubles.memo, troubles.timeout = verdict.memo, verdict.timeout
                 again = troubles.has_patience(verdict, now, self.program.judge.patience)
             case _:
                 again = False
@@ -108,7 +113,7 @@ class _Tried:
 
 
 def _program(fetcher: Fetcher[Any, Any, Any], *, session: bool = True) -> Program:
-    from fetchline.assembly import session_use
+    from fetchline.deciding import session_use
 
     use = session_use(fetcher) if session and fetcher.policies.session is not None else None
     policies = fetcher.policies
@@ -121,7 +126,16 @@ def _program(fetcher: Fetcher[Any, Any, Any], *, session: bool = True) -> Progra
         timeout=policies.timeout,
         key=_no_key,
         collects=False,
+        shape=_shape(fetcher),
     )
+
+
+def _shape(fetcher: Fetcher[Any, Any, Any]) -> Shape | None:
+    """A call has the right rows too; a frame stays as the function made it."""
+    policies = fetcher.policies
+    if policies.bulk is not None or (policies.check is None and policies.key_column is None):
+        return None
+    return Shape(check=policies.check, key_column=policies.key_column)
 
 
 def _no_key(item: Any) -> str:
@@ -135,12 +149,16 @@ def _no_key(item: Any) -> str:
 def open_(fetcher: Fetcher[Any, Any, Any], *, session: bool = True) -> Iterator[Callable[..., Any]]:
     """Keep one session open over direct calls of a sync fetcher."""
     program = _program(fetcher, session=session)
-    bench = _Here(program) if program.timeout is None else _Aside(program)
-    with bench:
+    with ExitStack() as stack:
+        bench: _Here | _Aside = stack.enter_context(_Here(program))
 
         def direct(*args: Any, **kwargs: Any) -> Any:
+            nonlocal bench
             tried = _Tried(program, args, kwargs)
             while True:
+                if isinstance(bench, _Here) and program.timeout_of(tried) is not None:
+                    stack.close()
+                    bench = stack.enter_context(_Aside(program))
                 _keep_pace(fetcher)
                 try:
                     return bench.attempt(tried)
@@ -215,12 +233,11 @@ class _Aside:
                 answers.put((None, error))
 
         self._tasks.put(task)
-        timeout = self._program.timeout
-        assert timeout is not None
+        timeout = self._program.timeout_of(tried)
         # A session that opens moves ``began``: a login is not part of the attempt.
-        while (left := min(tried.began, time.monotonic()) + timeout - time.monotonic()) > 0:
+        while timeout is None or (left := _left(tried, timeout)) > 0:
             try:
-                value, error = answers.get(timeout=left)
+                value, error = answers.get(timeout=None if timeout is None else left)
             except Empty:
                 continue
             if error is not None:
@@ -229,6 +246,11 @@ class _Aside:
         self._tasks.put(None)
         self._thread = None
         raise AttemptTimeout(f"the call took longer than its timeout of {timeout:g} s")
+
+
+def _left(tried: _Tried, timeout: float) -> float:
+    now = time.monotonic()
+    return min(tried.began, now) + timeout - now
 
 
 def _work_aside(tasks: SimpleQueue[Callable[[], None] | None], here: _Here) -> None:
@@ -273,7 +295,8 @@ async def _aattempts(
         token = current.set(tried.cell)
         tried.began = time.monotonic()
         try:
-            return await (make(tried) if program.timeout is None else _within(program.timeout, make, tried))
+            timeout = program.timeout_of(tried)
+            return await (make(tried) if timeout is None else _within(timeout, make, tried))
         except Exception as error:
             pause = tried.failed(error)
         finally:
@@ -286,7 +309,7 @@ async def _within(timeout: float, make: Callable[[Any], Awaitable[Any]], tried: 
     task = asyncio.ensure_future(make(tried))
     try:
         # A session that opens moves ``began``: a login is not part of the attempt.
-        while (left := min(tried.began, time.monotonic()) + timeout - time.monotonic()) > 0:
+        while (left := _left(tried, timeout)) > 0:
             if (await asyncio.wait([task], timeout=left))[0]:
                 return task.result()
     except asyncio.CancelledError:

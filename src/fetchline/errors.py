@@ -12,6 +12,8 @@
     ├── AttemptTimeout (TimeoutError)     one attempt took longer than ``timeout``
     ├── Unpicklable (TypeError)           something could not cross to a worker
     ├── Undecodable (ValueError)          a fetched body does not parse; ``.key`` says whose
+    ├── WrongAnswer (ValueError)          the answer to something else than was asked
+    ├── Missing (LookupError)             a bulk answer has nothing for this item
     └── Signal                            raised by fetch functions on purpose
         ├── NoData                        there is nothing: an empty success
         ├── NotReady                      ask again later; the slot is free meanwhile
@@ -28,6 +30,7 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from fetchline.durations import check_seconds
 from fetchline.durations import seconds as _seconds
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ __all__ = [
     "DuplicateName",
     "FetchlineError",
     "InputFailed",
+    "Missing",
     "NoData",
     "NotReady",
     "PluginError",
@@ -51,6 +55,7 @@ __all__ = [
     "Undecodable",
     "UnknownName",
     "Unpicklable",
+    "WrongAnswer",
 ]
 
 
@@ -153,6 +158,18 @@ class Undecodable(FetchlineError, ValueError):
         return str(self.args[0])
 
 
+class WrongAnswer(FetchlineError, ValueError):
+    """An answer that is not the answer to what was asked: other rows, other columns.
+
+    Raised by ``check=``, ``key_column=`` and ``schema=``, and by fetch functions that see it themselves. It is
+    charged as an error is, and the next attempt gets a fresh session.
+    """
+
+
+class Missing(FetchlineError, LookupError):
+    """A bulk answer has nothing for this item."""
+
+
 class Signal(FetchlineError):
     """What a fetch function raises to say something other than "it failed"."""
 
@@ -173,23 +190,33 @@ class NotReady(Signal):
         after: seconds (or a timedelta) until the next attempt.
         memo: what the next attempt finds in ``fl.attempt().memo``, such as a task id; picklable.
         limit: seconds the item may be not ready in all, since it first was; None is the fetcher's ``patience``.
+        timeout: seconds the next attempt may take; None is the fetcher's ``timeout``. So a task can have one limit
+            for being submitted, another for being asked about, and another for its download.
     """
 
-    def __init__(self, after: float = 1.0, *, memo: Any = None, limit: float | None = None) -> None:
+    def __init__(
+        self,
+        after: float = 1.0,
+        *,
+        memo: Any = None,
+        limit: float | None = None,
+        timeout: float | None = None,
+    ) -> None:
         self.after = _seconds("after", after)
         self.memo = memo
         self.limit = None if limit is None else _seconds("limit", limit)
+        self.timeout = None if timeout is None else check_seconds("timeout", timeout)
         super().__init__(self.after)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_not_ready, (self.after, self.memo, self.limit))
+        return (_not_ready, (self.after, self.memo, self.limit, self.timeout))
 
     def __str__(self) -> str:
         return f"not ready; ask again in {self.after:g} s"
 
 
-def _not_ready(after: float, memo: Any, limit: float | None) -> NotReady:
-    return NotReady(after, memo=memo, limit=limit)
+def _not_ready(after: float, memo: Any, limit: float | None, timeout: float | None) -> NotReady:
+    return NotReady(after, memo=memo, limit=limit, timeout=timeout)
 
 
 class RetryAfter(Signal):

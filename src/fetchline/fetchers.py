@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from fetchline.bulk import Bulk
 from fetchline.durations import check_seconds
 from fetchline.interfaces import SessionSpec, Use
 from fetchline.pace import Pace
@@ -47,6 +48,13 @@ injected: Any = _Injected()
 """Default of the parameter that receives the session: ``def f(item, *, session=fl.injected)``."""
 
 
+_FUNCTIONS = {
+    "key": "a function from item to str",
+    "check": "a function of the answer and of arguments by their names, that gives True or False",
+    "undo": "a function of an item and of what was returned for it",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Policies:
     """What a fetcher declares besides its function; see ``fetcher`` for the meaning of each."""
@@ -61,6 +69,10 @@ class Policies:
     patience: float = 300.0
     version: str = "1"
     key: Callable[[Any], str] | None = None
+    bulk: Bulk | None = None
+    key_column: str | None = None
+    check: Callable[..., bool] | None = None
+    undo: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -68,6 +80,7 @@ class Policies:
 
         put("retry", Try.of(self.retry))
         put("pace", Pace.of(self.pace))
+        put("bulk", Bulk.of(self.bulk))
         if self.timeout is not None:
             put("timeout", check_seconds("timeout", self.timeout))
         put("patience", check_seconds("patience", self.patience))
@@ -79,8 +92,11 @@ class Policies:
             from fetchline.decode import check
 
             check(self.decode)
-        if self.key is not None and not callable(self.key):
-            raise TypeError(f"key must be a function from item to str, not {self.key!r}")
+        for name, what in _FUNCTIONS.items():
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be {what}, not {getattr(self, name)!r}")
+        if self.key_column is not None and not isinstance(self.key_column, str):
+            raise TypeError(f"key_column must be the name of a column, not {self.key_column!r}")
         session = self.session
         if session is not None and not (isinstance(session, str | Use | SessionSpec) or callable(session)):
             hint = " (an open session cannot go to other threads and processes: give its class or a factory)"
@@ -114,6 +130,8 @@ class Fetcher(Generic[P, R, T]):
             policies.session is None
             and policies.timeout is None
             and policies.pace is None
+            and policies.check is None
+            and policies.key_column is None
             and not self.is_async
         )
         functools.update_wrapper(self, function)
@@ -136,7 +154,9 @@ class Fetcher(Generic[P, R, T]):
             raise ValueError(
                 f"{name!r} is no name for a fetcher; write words of letters, digits, _ and -, separated by dots"
             )
-        return cls(function, name, Policies(**policies))
+        made = cls(function, name, Policies(**policies))
+        _fits(made)
+        return made
 
     @functools.cached_property
     def is_async(self) -> bool:
@@ -198,7 +218,9 @@ class Fetcher(Generic[P, R, T]):
         unknown = [name for name in changes if name not in known]
         if unknown:
             raise TypeError(f"a fetcher has no policy {unknown[0]!r}; it has {', '.join(known)}")
-        return type(self)(self.function, self.name, replace(self.policies, **changes))
+        made = type(self)(self.function, self.name, replace(self.policies, **changes))
+        _fits(made)
+        return made
 
     def run(self, items: Iterable[Any], **options: Any) -> Batch[T]:
         """Run a batch; see ``fetchline.run``."""
@@ -261,6 +283,30 @@ def _signature(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
         return {}  # some built-ins have none
 
 
+def _fits(fetcher: Fetcher[Any, Any, Any]) -> None:
+    """Refuse a check that asks for arguments the function has not got."""
+    check, bulk = fetcher.policies.check, fetcher.policies.bulk
+    if check is None:
+        return
+    takes = [p for p in _signature(check).values() if p.kind is not p.VAR_KEYWORD]
+    least = 1 if bulk is None else 2
+    if len(takes) < least or any(p.kind is p.VAR_POSITIONAL for p in takes):
+        wants = "the answer" if bulk is None else "an answer and its item"
+        raise TypeError(f"check= of {fetcher.name!r} must take {wants} first: {_shown(check)}")
+    known = [name for name in _signature(fetcher.function) if name != fetcher.session_parameter]
+    for parameter in takes[least:]:
+        if parameter.name not in known:
+            raise TypeError(
+                f"check= of {fetcher.name!r} asks for {parameter.name!r}, which {_shown(fetcher.function)} has not; "
+                f"beside the answer it gets the function's arguments by their names: {', '.join(known)}"
+            )
+
+
+def _shown(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__qualname__", None) or repr(function)
+    return f"{name}({', '.join(map(str, _signature(function).values()))})"
+
+
 def _declared(policies: Policies) -> Iterator[tuple[str, Any]]:
     plain = Policies()
     for name in Policies.__dataclass_fields__:
@@ -313,6 +359,10 @@ def fetcher(
     patience: Any = 300.0,
     version: str = "1",
     key: Callable[[Any], str] | None = None,
+    bulk: Bulk | int | None = None,
+    key_column: str | None = None,
+    check: Callable[..., bool] | None = None,
+    undo: Callable[..., Any] | None = None,
     registry: Registry | None = None,
 ) -> _Decorator: ...
 def fetcher(target: Any = None, /, *, registry: Registry | None = None, **policies: Any) -> Any:
@@ -326,7 +376,8 @@ def fetcher(target: Any = None, /, *, registry: Registry | None = None, **polici
         session: a session's name, ``fetchline.use(name, **options)``, a context-manager class or a factory.
         timeout: seconds an attempt may take, login, pace and waits not counted.
         pace: how fast attempts may start, as ``"20/s"``, or a ``Pace``; over all workers of a run, retries included.
-        schema: column names to polars types, for the frames of this fetcher.
+        schema: column names to polars types, for the frames of this fetcher; a frame that has others is a
+            ``WrongAnswer``, seen in the worker.
         decode: what the bytes it returns are, for ``Batch.frame``; a call returns them as they are.
         idempotent: False for a write: an attempt whose answer was lost ends as ``unknown_outcome`` instead
             of being sent twice.
@@ -334,6 +385,14 @@ def fetcher(target: Any = None, /, *, registry: Registry | None = None, **polici
             does not answer anybody, or that is not ready yet.
         version: changes when stored results are no longer comparable.
         key: gives the key of an item that is no str, number, date or Period.
+        bulk: how many items one call is for, or a ``Bulk``: the function takes a list of items, and returns a
+            mapping by item, a list in their order, or one frame whose ``key_column`` says which rows are whose.
+        key_column: the column of the answer that says which item a row is of. Rows of another one are a
+            ``WrongAnswer``.
+        check: ``check(answer, ...)`` gives False where it is not the answer to what was asked; it may ask for the
+            function's arguments by their names. The attempt counts as failed, with the code ``wrong_answer``, and the
+            next one gets a fresh session.
+        undo: ``undo(item, value)`` undoes one success of a write; see ``Batch.undo``.
         registry: where to register instead of the default registry.
 
     Raises:

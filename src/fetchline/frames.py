@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["as_frame", "join"]
+__all__ = ["as_frame", "conform", "join"]
 
 _Shape: TypeAlias = "tuple[tuple[str, ...], tuple[pl.DataType, ...]]"
 
@@ -229,6 +229,28 @@ def _stack_alike(frames: list[pl.DataFrame]) -> pl.DataFrame | None:
         return pl.concat(frames, rechunk=True)
     except (pl.exceptions.ShapeError, pl.exceptions.SchemaError):
         return None
+
+
+def conform(value: Any, schema: Mapping[str, Any] | pl.Schema, key: str) -> Any:
+    """Hold a value against a declared schema; a frame is given back in its types, anything else as it is.
+
+    Raises:
+        TypeError: it makes no frame.
+        ValueError: its columns are others, or do not cast.
+
+    >>> import polars as pl
+    >>> conform(pl.DataFrame({"n": [1, 2]}), {"n": pl.Int8}, "AAPL").schema
+    Schema({'n': Int8})
+    """
+    import polars as pl
+
+    frame = as_frame(value, key)
+    if not frame.width:
+        return value
+    declared = pl.Schema(schema)
+    _check_declared(frame, key, declared)
+    cast = _cast(frame.select(declared.names()), [frame], [key], declared)
+    return cast if isinstance(value, pl.DataFrame) else value
 
 
 def _check_declared(frame: pl.DataFrame, key: str, schema: pl.Schema) -> None:

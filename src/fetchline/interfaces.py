@@ -68,6 +68,7 @@ class Verdict:
         delay: seconds until the item may start again.
         memo: what the item's next attempt is told (``NotReady(memo=...)``).
         patience: seconds the item may be held back uncharged, if not as long as the fetcher says.
+        timeout: seconds the item's next attempt may take, if not as long as the fetcher says (``not_ready``).
     """
 
     kind: VerdictKind
@@ -75,6 +76,7 @@ class Verdict:
     delay: float = 0.0
     memo: Any = None
     patience: float | None = None
+    timeout: float | None = None
 
 
 # -- executors ---------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fetchline.assembly import decide
 from fetchline.binding import bind_item
+from fetchline.deciding import decide
 from fetchline.drive.feed import KeyCheck
 from fetchline.items import check_items, key_of
 

@@ -21,7 +21,9 @@ class Summary:
         succeeded, empty, failed: items by outcome; ``empty`` ones (``NoData``) are among the succeeded.
         codes: failures by error code.
         first_keys: the first key of each error code.
-        attempts: calls of the function.
+        shared: successes that have another item's value, as their keys are equal; among the succeeded.
+        attempts: calls of the function, each counted once for every item it was for.
+        calls: calls of the function.
         wall_s: seconds from start to end.
         ran_s: seconds attempts ran, all added up.
         limited_s: seconds for which an item was ready and a worker free, and the pace, a cooldown or an outage had
@@ -46,7 +48,9 @@ class Summary:
     failed: int = 0
     codes: Counter[ErrorCode] = field(default_factory=Counter)
     first_keys: dict[ErrorCode, str] = field(default_factory=dict)
+    shared: int = 0
     attempts: int = 0
+    calls: int = 0
     wall_s: float = 0.0
     ran_s: float = 0.0
     limited_s: float = 0.0
@@ -100,13 +104,16 @@ class Summary:
     def __str__(self) -> str:
         lines = [
             f"{self.fetcher}: {self.total:,} items in {self.wall_s:.2f} s on {self.executor} x {self.concurrency}",
-            f"  succeeded {self.succeeded:,}" + (f", {self.empty:,} of them empty" if self.empty else ""),
+            f"  succeeded {self.succeeded:,}"
+            + (f", {self.empty:,} of them empty" if self.empty else "")
+            + (f", {self.shared:,} of them fetched for an equal item" if self.shared else ""),
         ]
         if self.failed:
             lines.append(f"  failed    {self.failed:,}: {self.failures_by_code}")
         again = self.attempts - self.total
         lines.append(
-            f"  attempts  {self.attempts:,}" + (f", {again:,} more than one each" if again > 0 else "")
+            f"  attempts  {self.attempts:,}" + (f" in {self.calls:,} calls" if self.calls < self.attempts else "")
+            + (f", {again:,} more than one each" if again > 0 else "")
             + f"; {self.ran_s:.2f} s added up"
         )  # fmt: skip
         if self.limited_s:

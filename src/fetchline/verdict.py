@@ -11,11 +11,13 @@ from typing import Any
 
 from fetchline.errors import (
     AttemptTimeout,
+    Missing,
     NoData,
     NotReady,
     RetryAfter,
     SessionFailed,
     Unpicklable,
+    WrongAnswer,
 )
 from fetchline.interfaces import SessionSpec, Verdict
 from fetchline.retry import Try
@@ -62,11 +64,13 @@ class Judge:
             case NoData():
                 return Verdict("no_data")
             case NotReady():
-                return Verdict("not_ready", "not_ready", error.after, error.memo, error.limit)
+                return Verdict("not_ready", "not_ready", error.after, error.memo, error.limit, error.timeout)
             case RetryAfter():
                 return Verdict("throttled", "throttled", min(max(error.seconds, 0.0), RETRY_AFTER_CAP))
             case Unpicklable():
                 return Verdict("permanent", "unpicklable")
+            case Missing():
+                return Verdict("permanent", "missing")
             case SystemExit():
                 return self.crash()
         verdict = self._known(error, failed, attempt)
@@ -115,7 +119,9 @@ class Judge:
     def _policy(self, error: BaseException, verdict: Verdict, failed: int, elapsed: float) -> Verdict:
         if not self.idempotent and _may_have_arrived(error):
             return Verdict("permanent", "unknown_outcome")
-        if isinstance(error, AttemptTimeout | SessionFailed) or _is_cancellation(error):
+        if not self.idempotent and isinstance(error, WrongAnswer):
+            return Verdict("permanent", "wrong_answer")  # it has arrived, whatever came back
+        if isinstance(error, AttemptTimeout | SessionFailed | WrongAnswer) or _is_cancellation(error):
             # These are worth another attempt whatever exceptions on= names.
             delay: float | None = self.policy.delay(failed)
         elif not isinstance(error, Exception):
@@ -208,6 +214,8 @@ def _code(error: BaseException) -> Any:
             return "timeout"
         case SessionFailed():
             return "session"
+        case WrongAnswer():
+            return "wrong_answer"
     return "unavailable" if any(_is_of_connection(one) for one in _chain(error)) else "error"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -80,3 +81,50 @@ def test_a_limit_counts_from_the_first_time_the_item_was_not_ready(serving: Serv
     batch = fl.run(fl.Fetcher.of(remote, session=HttpSession), range(10), workers=2, progress=None)
     assert batch.values == list(range(10)), batch
     assert tasks.early == []
+
+
+def test_submitting_asking_and_downloading_have_timeouts_of_their_own(wide: Lane) -> None:
+    """One phase that takes too long is a timeout, though the same time would do in another."""
+
+    def remote(item: str) -> float:
+        attempt = fl.attempt()
+        if attempt.memo is None:
+            raise fl.NotReady(0.01, memo="asked", timeout=0.3)
+        if attempt.memo == "asked":
+            time.sleep(0.9 if item == "stuck" else 0)
+            raise fl.NotReady(0, memo="ready", timeout=30)
+        time.sleep(0.5)
+        assert attempt.deadline is not None
+        return attempt.deadline - time.monotonic()
+
+    batch = wide.run(wide.fetcher(remote, timeout=20), ["a", "stuck", "b"])
+    assert [result.is_success for result in batch] == [True, False, True], batch
+    assert batch[1].error_code == "timeout"
+    assert "0.3 s" in str(batch[1].error)
+    assert all(25 < left <= 29.6 for left in batch.values), batch.values
+
+
+def test_a_timeout_of_its_own_holds_where_the_fetcher_has_none(wide: Lane) -> None:
+    def remote(item: str) -> str:
+        if fl.attempt().memo is None:
+            raise fl.NotReady(0.01, memo="asked", timeout=0.3)
+        time.sleep(0.9 if item == "stuck" else 0)
+        return item
+
+    batch = wide.run(wide.fetcher(remote), ["a", "stuck", "b"])
+    assert [result.is_success for result in batch] == [True, False, True], batch
+    assert batch[1].error_code == "timeout"
+
+
+@pytest.mark.parametrize("usual", [None, 20.0])
+def test_a_plain_call_keeps_the_timeout_of_its_next_attempt(usual: float | None) -> None:
+    def remote(item: str) -> str:
+        if fl.attempt().memo is None:
+            raise fl.NotReady(0.01, memo="asked", timeout=0.3)
+        time.sleep(0.9 if item == "stuck" else 0)
+        return item
+
+    fetcher = fl.Fetcher.of(remote, timeout=usual)
+    assert fetcher("a") == "a"
+    with pytest.raises(fl.AttemptTimeout, match=r"0\.3 s"):
+        fetcher("stuck")

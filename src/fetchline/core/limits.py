@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-__all__ = ["NEVER", "Grants", "Limits", "Rate", "StartGate"]
+__all__ = ["NEVER", "Dedupe", "Grants", "Limits", "Rate", "StartGate"]
 
 NEVER = float("inf")
+
+Dedupe: TypeAlias = Literal["run", "window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class Limits:
         retry: charged attempts an item may have.
         max_crashes: attempts that may take a worker down with them.
         patience: seconds an item may be held back uncharged.
-        timeout: seconds an attempt may run; None is no limit, or the driver's own affair.
+        timeout: seconds an attempt may run; None is no limit.
+        timed: timeouts are kept here; else they are the driver's own affair.
         fail_fast: the first failure stops the run.
         rates: ``(count, period)`` pairs: starts in any period of so many seconds.
         granted: every start is granted from outside, by ``Traffic.grant``: the pace is shared with others.
@@ -34,6 +38,11 @@ class Limits:
             whether there is an answer again, uncharged. 0 is never.
         hold: what the results may weigh that are finished and not released, those in flight included at the
             average weight. The head of the line starts all the same, or nothing would ever leave.
+        dedupe: for how long items with equal keys are one attempt: the whole ``run``, or the ``window``, until the
+            first of them has left. None is not at all.
+        bulk: items an attempt may stand for.
+        linger: seconds an attempt waits for more items, while there are fewer and the input goes on.
+        halves: an attempt for several items that failed for good is repeated for each half of them.
     """
 
     concurrency: int
@@ -42,12 +51,17 @@ class Limits:
     max_crashes: int = 3
     patience: float = 300.0
     timeout: float | None = None
+    timed: bool = True
     fail_fast: bool = False
     rates: tuple[tuple[int, float], ...] = ()
     granted: bool = False
     adaptive: bool = False
     breaker: int = 0
     hold: float = NEVER
+    dedupe: Dedupe | None = None
+    bulk: int = 1
+    linger: float = 0.0
+    halves: bool = True
 
 
 class Rate:

@@ -17,10 +17,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
+from fetchline.core.input import Input
 from fetchline.core.limits import NEVER, Limits
 from fetchline.core.slots import DONE, FAILED, HELD, READY, RUNNING, Slot, Troubles
 from fetchline.core.timeouts import Timeouts
 from fetchline.core.traffic import UNANSWERED, Traffic
+from fetchline.core.twins import Twins, share
 from fetchline.core.waits import Waits
 from fetchline.core.weights import Weights
 from fetchline.interfaces import Verdict
@@ -28,10 +30,8 @@ from fetchline.results import ErrorCode
 
 __all__ = ["Schedule"]
 
-_BACKLOG_BITE = 64
 
-
-class Schedule:
+class Schedule(Input):
     """Decides what starts when; see the module's house rules.
 
     Args:
@@ -47,16 +47,12 @@ class Schedule:
     """
 
     __slots__ = (
-        "_backlog",
-        "_backlog_at",
-        "_closed",
-        "_fed",
         "_line",
         "_ready",
-        "_released",
         "_settled",
         "_timeouts",
         "_token",
+        "_twins",
         "_waits",
         "_weights",
         "concurrency",
@@ -68,6 +64,7 @@ class Schedule:
     )
 
     def __init__(self, limits: Limits, *, ordered: bool = False) -> None:
+        super().__init__(limits.window)
         self.limits = limits
         self.concurrency = limits.concurrency
         self.running = 0
@@ -78,46 +75,39 @@ class Schedule:
         self._weights = Weights(limits.hold) if limits.hold < NEVER else None
         self._line: deque[Slot] | None = deque() if ordered else None
         self.done: deque[Slot] = deque()
-        self._timeouts = Timeouts(limits.timeout) if limits.timeout is not None else None
-        self._backlog: Sequence[Any] = ()
-        self._backlog_at = 0
-        self._closed = False
-        self._fed = 0
+        self._timeouts = Timeouts(limits.timeout) if limits.timed and limits.timeout is not None else None
+        self._twins = Twins(limits.dedupe) if limits.dedupe is not None else None
         self._settled = 0
-        self._released = 0
         self._token = 0
 
     # -- the input ------------------------------------------------------------------------------------------
 
-    def room(self) -> int:
-        """How many items are welcome now."""
-        return self.limits.window - (self._fed - self._released)
-
-    def feed(self, items: Iterable[Any], now: float) -> None:
-        """Take items in; more than ``room`` is allowed, and counted."""
+    def feed(self, items: Sequence[Any], now: float, keys: Iterable[Any] | None = None) -> None:
+        """Take items in; more than ``room`` is allowed, and counted. ``keys`` say which are the same."""
         index = self._fed
         slots = [Slot(index + offset, item, now) for offset, item in enumerate(items)]
         self._fed = index + len(slots)
         if self._line is not None:
             self._line.extend(slots)
-        if self.stopping is None:
-            self._ready.extend(slots)
-        else:
+        if self.stopping is not None:
             for slot in slots:
                 self._cancel(slot)
+        elif keys is None or self._twins is None:
+            self._ready.extend(slots)
+        else:
+            self._feed_once(slots, keys, self._twins)
 
-    def feed_from(self, backlog: Sequence[Any]) -> None:
-        """Take a whole list, tuple or range as the input: slots are made of it as room allows."""
-        self._backlog = backlog
-        self._closed = True
-
-    def close_input(self) -> None:
-        """No more items will come."""
-        self._closed = True
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
+    def _feed_once(self, slots: Sequence[Slot], keys: Iterable[Any], twins: Twins) -> None:
+        for slot, key in zip(slots, keys, strict=True):
+            first = twins.first(key, slot)
+            if first is None:
+                self._ready.append(slot)
+            elif first.state < DONE:
+                slot.state = HELD
+                twins.wait(slot, first)
+            else:
+                share(slot, first)
+                self._finish(slot, first.state)
 
     # -- starting -------------------------------------------------------------------------------------------
 
@@ -126,14 +116,11 @@ class Schedule:
         if self.running >= self.concurrency or self.stopping is not None:
             return None
         if self._waits.when <= now:
-            # Slots whose wait is over go before slots that never started: they are older.
-            due = self._waits.due(now)
-            for slot in due:
-                slot.state = READY
-            self._ready.extendleft(reversed(due))
-        if not self._ready and not self._bite(now):
-            return None
-        if self._weights is not None and not self._bear():
+            self._wake(now)
+        while not self._ready:
+            if not self._bite(now):
+                return None
+        if self._weights is not None and not self._weights.bear(self._ready, self.head):
             return None
         traffic = self.traffic
         if traffic is not None:
@@ -167,7 +154,7 @@ class Schedule:
         ready, token = self._ready, self._token
         if self._weights is not None:
             count = int(min(count, self._weights.spare))
-        while len(slots) < count and (ready or self._bite(now)):
+        while len(slots) < count and (ready or (self._bite(now) and ready)):
             slot = ready[0]
             if slot.troubles is not None:
                 break
@@ -182,27 +169,12 @@ class Schedule:
             self._weights.flying += len(slots)
         return slots
 
-    def _bear(self) -> bool:
-        """Whether there is room for what the next start brings; if not, the head of the line goes first."""
-        assert self._weights is not None
-        if self._weights.spare > 0:
-            return True
-        head, ready = self.head, self._ready
-        if head is None or head.state != READY:
-            return False
-        if ready[0] is not head:
-            ready.remove(head)
-            ready.appendleft(head)
-        return True
-
-    def _bite(self, now: float) -> bool:
-        """Make slots of the backlog; whether there are any."""
-        size = min(_BACKLOG_BITE, self.room(), len(self._backlog) - self._backlog_at)
-        if size <= 0:
-            return False
-        self.feed(self._backlog[self._backlog_at : self._backlog_at + size], now)
-        self._backlog_at += size
-        return True
+    def _wake(self, now: float) -> None:
+        """Slots whose wait is over go before slots that never started: they are older."""
+        due = self._waits.due(now)
+        for slot in due:
+            slot.state = READY
+        self._ready.extendleft(reversed(due))
 
     def give_back(self, slots: Iterable[Slot], units: int = 1, *, alone: bool = False) -> None:
         """Return leased slots that never started, or whose answers were lost: uncharged, first in line.
@@ -217,7 +189,7 @@ class Schedule:
             slot.token = 0
             if alone and slot.troubles is None:
                 slot.troubles = Troubles()
-        self._land(units, len(back))
+        self._land(units, sum(slot.size for slot in back))
         if self.stopping is None:
             self._ready.extendleft(reversed(back))
         else:
@@ -247,6 +219,8 @@ class Schedule:
         self.running -= units
         self._settled += 1
         self.done.append(slot)
+        if self._twins is not None:
+            self._share(slot, self._twins)
         return True
 
     def fail(self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1) -> bool:
@@ -259,9 +233,14 @@ class Schedule:
             # The driver ended it: it failed of the stop, not of itself.
             self._cancel(slot)
             return True
+        if excused and verdict.kind == "retry":
+            self._hold_uncharged(slot, troubles, replace(verdict, delay=0.0), now)
+        else:
+            self._decide(slot, troubles, verdict, now)
+        return True
+
+    def _decide(self, slot: Slot, troubles: Troubles, verdict: Verdict, now: float) -> None:
         match verdict.kind:
-            case "retry" if excused:
-                self._hold_uncharged(slot, troubles, replace(verdict, delay=0.0), now)
             case "retry":
                 troubles.held_since = None
                 troubles.charged += 1
@@ -269,7 +248,8 @@ class Schedule:
             case "expired" | "throttled":
                 self._hold_uncharged(slot, troubles, verdict, now)
             case "not_ready":
-                troubles.memo = verdict.memo
+                troubles.memo, troubles.timeout = verdict.memo, verdict.timeout
+                self._allow(verdict.timeout)
                 self._hold_uncharged(slot, troubles, verdict, now)
             case "permanent":
                 self._finish(slot, FAILED)
@@ -280,7 +260,6 @@ class Schedule:
                 self.stop()
             case _:
                 assert_never(verdict.kind)
-        return True
 
     def crashed(
         self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1
@@ -334,7 +313,7 @@ class Schedule:
         slot.token = 0
         slot.began = min(slot.began, now)  # a session may have been opening for it
         slot.ended = now
-        self._land(units)
+        self._land(units, slot.size)
         troubles = slot.troubles = slot.troubles or Troubles()
         troubles.attempts += 1
         self._cancel(slot)
@@ -348,9 +327,8 @@ class Schedule:
             pass  # what is left of the input is cancelled as it is taken
         out = list(self.done)
         self.done.clear()
-        if self._weights is not None and self._line is None:
-            for slot in out:
-                self._weights.leaves(slot.index)
+        if self._line is None:
+            self._leave(out)
         return out
 
     def heads(self, limit: int) -> list[Slot]:
@@ -360,10 +338,16 @@ class Schedule:
         out: list[Slot] = []
         while line and line[0].state >= DONE and len(out) < limit:
             out.append(line.popleft())
-        if self._weights is not None:
-            for slot in out:
-                self._weights.leaves(slot.index)
+        self._leave(out)
         return out
+
+    def _leave(self, slots: Iterable[Slot]) -> None:
+        if self._weights is not None:
+            for slot in slots:
+                self._weights.leaves(slot.index)
+        if self._twins is not None:
+            for slot in slots:
+                self._twins.left(slot)
 
     def release(self, count: int) -> None:
         """So many slots have left for good: their room is free again."""
@@ -380,15 +364,6 @@ class Schedule:
     def finished(self) -> bool:
         """Whether every item of the input has been finished; some may still be to drain."""
         return self._closed and self._settled == self._fed and not self.backlog
-
-    @property
-    def fed(self) -> int:
-        return self._fed
-
-    @property
-    def backlog(self) -> int:
-        """How many items of a whole input no slot has been made of."""
-        return len(self._backlog) - self._backlog_at
 
     @property
     def unsettled(self) -> int:
@@ -458,14 +433,21 @@ class Schedule:
         slot.value = error
         slot.began = min(slot.began, now)
         slot.ended = now
-        self._land(units)
+        self._land(units, slot.size)
         return troubles
 
-    def _land(self, units: int, slots: int = 1) -> None:
+    def _land(self, units: int, slots: int) -> None:
         """So many slots are no longer in flight, nor so many units of concurrency in use."""
         self.running -= units
         if self._weights is not None:
             self._weights.flying -= slots
+
+    def _allow(self, timeout: float | None) -> None:
+        """An attempt may come that has a timeout of its own."""
+        if timeout is not None and self.limits.timed:
+            if self._timeouts is None:
+                self._timeouts = Timeouts()
+            self._timeouts.allow(timeout)
 
     def _hold(self, slot: Slot, until: float, again: bool) -> None:
         if not again:
@@ -484,8 +466,18 @@ class Schedule:
         slot.state = state
         self._settled += 1
         self.done.append(slot)
+        if self._twins is not None:
+            self._share(slot, self._twins)
         if state == FAILED and self.limits.fail_fast:
             self.stop()
+
+    def _share(self, slot: Slot, twins: Twins) -> None:
+        """Finish those that wait for what comes of this one."""
+        for twin in twins.waiting_for(slot):
+            share(twin, slot)
+            twin.state = slot.state
+            self._settled += 1
+            self.done.append(twin)
 
     def _cancel(self, slot: Slot) -> None:
         """Finish a slot that a stop kept from going on; an error it already had stays its value."""

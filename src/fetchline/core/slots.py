@@ -14,7 +14,17 @@ READY, RUNNING, HELD, DONE, FAILED = range(5)
 class Troubles:
     """What a slot carries once its first attempt did not succeed; most slots never do."""
 
-    __slots__ = ("attempts", "charged", "crashes", "first", "held_since", "memo", "pending_since", "verdict")
+    __slots__ = (
+        "attempts",
+        "charged",
+        "crashes",
+        "first",
+        "held_since",
+        "memo",
+        "pending_since",
+        "timeout",
+        "verdict",
+    )
 
     def __init__(self) -> None:
         self.attempts = 0
@@ -24,6 +34,7 @@ class Troubles:
         self.held_since: float | None = None  # held back without a break, uncharged
         self.pending_since: float | None = None  # not ready, since the first time
         self.memo: Any = None
+        self.timeout: float | None = None  # of the next attempt, if it is not the fetcher's
         self.verdict: Verdict | None = None
 
     def has_patience(self, verdict: Verdict, now: float, patience: float) -> bool:
@@ -46,7 +57,8 @@ class Slot:
 
     ``token`` is the identity of the attempt in flight: it grows with every start, so a late answer of an
     attempt that was given up cannot be taken for the answer of the one after it. 0 is no attempt.
-    ``value`` is the value of a success and the error of a failure; the core looks at neither.
+    ``value`` is the value of a success and the error of a failure; the core looks at neither. ``size`` is how many
+    items it stands for: more than one only for a ``Group``, whose ``members`` are slots.
     """
 
     __slots__ = ("began", "ended", "fed", "index", "item", "state", "token", "troubles", "value")
@@ -54,6 +66,8 @@ class Slot:
     began: float
     ended: float
     value: Any
+    size = 1
+    members: tuple[Slot, ...] = ()
 
     def __init__(self, index: int, item: Any, fed: float) -> None:
         self.index = index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from fetchline.core.limits import NEVER
 from fetchline.core.slots import Slot
 from fetchline.core.waits import Waits
 
@@ -11,18 +12,33 @@ __all__ = ["Timeouts"]
 
 
 class Timeouts:
-    """Watches the attempts in flight, all with the same timeout in seconds: due in the order of their starts."""
+    """Watches the attempts in flight.
 
-    __slots__ = ("_clock", "_moved", "timeout")
+    Those with the usual timeout are due in the order of their starts; the others stand in a heap.
 
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
+    Args:
+        usual: seconds an attempt may take, unless ``NotReady`` said something else for it.
+    """
+
+    __slots__ = ("_clock", "_least", "_moved", "usual")
+
+    def __init__(self, usual: float = NEVER) -> None:
+        self.usual = usual
+        self._least = usual
         self._clock: deque[tuple[float, Slot, int]] = deque()
         self._moved: Waits[tuple[Slot, int]] = Waits()
 
+    def allow(self, timeout: float) -> None:
+        """There may be attempts with this timeout from now on."""
+        self._least = min(self._least, timeout)
+
     def started(self, slot: Slot, now: float) -> None:
+        timeout = self._of(slot)
+        if timeout != self.usual:
+            self._moved.add(now + timeout, (slot, slot.token))
+            return
         clock = self._clock
-        clock.append((now + self.timeout, slot, slot.token))
+        clock.append((now + timeout, slot, slot.token))
         while clock[0][1].token != clock[0][2]:
             clock.popleft()
 
@@ -36,14 +52,23 @@ class Timeouts:
         for slot, token in due:
             if slot.token != token:
                 continue
+            timeout = self._of(slot)
             # The worker moves ``began`` while it opens a session: a login is not part of the attempt.
-            if slot.began + self.timeout > now:
-                self._moved.add(min(slot.began, now) + self.timeout, (slot, token))
+            if slot.began + timeout > now:
+                self._moved.add(min(slot.began, now) + timeout, (slot, token))
             else:
                 out.append((slot, token))
         return out
 
     def next(self, now: float) -> float:
         """When one may be late next, one that starts now counted."""
-        first = self._clock[0][0] if self._clock else now + self.timeout
-        return min(first, self._moved.when)
+        when = self._moved.when
+        if self._clock:
+            when = min(when, self._clock[0][0])
+            if self._least == self.usual:
+                return when
+        return min(when, now + self._least)
+
+    def _of(self, slot: Slot) -> float:
+        own = None if slot.troubles is None else slot.troubles.timeout
+        return self.usual if own is None else own

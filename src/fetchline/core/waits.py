@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
@@ -25,6 +26,9 @@ class Waits(Generic[S]):
 
     def __len__(self) -> int:
         return len(self._heap)
+
+    def __iter__(self) -> Iterator[S]:
+        return (entry[2] for entry in self._heap)
 
     def add(self, when: float, slot: S) -> None:
         self._seq += 1

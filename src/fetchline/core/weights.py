@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from fetchline.core.slots import READY, Slot
+
 __all__ = ["Weights"]
 
 
@@ -45,6 +47,18 @@ class Weights:
         """The first so many of those that were handed out have left for good."""
         for _ in range(count):
             self.held -= self._of.pop(self._leaving.popleft(), 0.0)
+
+    def bear(self, ready: deque[Slot], head: Slot | None) -> bool:
+        """Whether there is room for what the next start brings; if not, the head of the line goes first."""
+        if self.spare > 0:
+            return True
+        if head is None or head.state != READY:
+            return False
+        if ready[0] is not head:
+            first = next(slot for slot in ready if slot is head or head in slot.members)
+            ready.remove(first)
+            ready.appendleft(first)
+        return True
 
     @property
     def spare(self) -> float:

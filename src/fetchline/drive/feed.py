@@ -37,6 +37,11 @@ class KeyCheck:
         self._plain: type | None = None
         self._recent: deque[Any] = deque(maxlen=remember)
 
+    def keyed(self, item: Any) -> tuple[str, Any]:
+        """The same; the item with its key."""
+        self(item)
+        return key_of(item) if self._key is None else self._key(item), item
+
     def __call__(self, item: Any) -> Any:
         kind = item.__class__
         if kind is self._plain:

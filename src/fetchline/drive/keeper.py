@@ -81,7 +81,7 @@ class Keeper:
 
     def _time_out(self, slot: Slot, token: int) -> None:
         source = self._source
-        timeout = source.schedule.limits.timeout
+        timeout = source.program.timeout_of(slot)
         label = source.program.label(slot)
         error = AttemptTimeout(f"{label}: the attempt took longer than its timeout of {timeout:g} s")
         verdict = source.program.verdict(error, slot)

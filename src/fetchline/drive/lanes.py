@@ -20,6 +20,7 @@ from fetchline.drive.threads import next_slot
 from fetchline.errors import AttemptTimeout, SessionFailed, Unpicklable, text_of
 from fetchline.interfaces import RemoteWorker, Verdict
 from fetchline.worker.child import NOT_TAKEN
+from fetchline.worker.context import Past
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.logs import levels
 from fetchline.worker.transport import dump, load, load_error, show
@@ -66,7 +67,7 @@ class _Lane:
         self.programmed: Any = None
         self.size = 1
         self.item_s = 0.0
-        self.timeout = source.program.timeout
+        self.timeout: float | None = None
         # A write must not be made twice because its answer was lost with a chunk.
         self.most = _CHUNK_MOST if source.program.judge.idempotent else 1
         self.slots: list[Slot] = []
@@ -84,6 +85,8 @@ class _Lane:
             with source.lock:
                 self.slots += source.schedule.lease_more(source.clock(), self.size - 1)
                 hand.riders = [(slot, slot.token) for slot in self.slots[1:]]
+        # What is attempted again travels alone, so all of a chunk have the same one.
+        self.timeout = source.program.timeout_of(first)
         self.tokens = [slot.token for slot in self.slots]
         self.left = len(self.slots)
         self.reported = 0
@@ -100,7 +103,7 @@ class _Lane:
         slots, worker, source = self.slots, self.worker, self.source
         blob = source.program.blob()
         odd = {
-            position: (slot.number, slot.charged, slot.troubles.first, slot.troubles.memo)
+            position: (slot.number, Past.of(slot))
             for position, slot in enumerate(slots)
             if slot.troubles is not None
         }
@@ -224,11 +227,11 @@ class _Lane:
                 succeed(slot, tokens[position], value, now, 0 if self.left else 1, weight)
                 if source.attempts is not None:
                     source.trace(slot, None)
-                if slot is source.awaited:
-                    source.ring_host(slot)
+                if slot is source.awaited or slot.members:
+                    source.ring_host()
             self.reported = first + len(values)
             if values:
-                source.ring_host(slots[first])
+                source.ring_host()
             self._after()
 
     def _fail(self, position: int, error: BaseException, verdict: Verdict, now: float) -> None:

@@ -14,6 +14,7 @@ from fetchline.drive.hands import Hand
 from fetchline.drive.source import Source
 from fetchline.errors import FetchlineError, Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
+from fetchline.worker.context import Past
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.remote import FarCall, close_run, perform, perform_pickled
 from fetchline.worker.sessions import OPENING
@@ -190,7 +191,7 @@ class Pusher:
             verdict = Verdict("permanent", "crashed")
             with source.lock:
                 if source.schedule.refuse(slot, token, crash, verdict, source.clock()):
-                    source.ring_host(slot)
+                    source.ring_host()
         self.idle.append(hand)
         self.gate.ring()
 
@@ -208,7 +209,7 @@ class Pusher:
                     slot.began = at
 
         payload, blob = _pack(slot), source.program.blob()
-        if source.program.timeout is not None:
+        if source.program.timeout_of(slot) is not None:
             begun(OPENING)  # until it says otherwise
         future: Future[Any] = lane.submit(blob, payload, begun)
 
@@ -297,9 +298,7 @@ class Pusher:
 
 def _pack(slot: Slot) -> bytes:
     """The item of a slot, as a worker elsewhere is told of it."""
-    troubles = slot.troubles
-    first, memo = (0.0, None) if troubles is None else (troubles.first, troubles.memo)
-    call = FarCall(slot.index, slot.item, slot.number, slot.charged, first, memo)
+    call = FarCall(slot.index, slot.item, slot.number, Past.of(slot))
     return dump(call, lambda: f"the item {show(slot.item)}")
 
 

@@ -23,7 +23,7 @@ from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody
 from fetchline.drive.keeper import Keeper
 from fetchline.drive.named import Pacer
 from fetchline.errors import FetchlineError
-from fetchline.interfaces import LoopWorker, RemoteWorker, Verdict, Worker
+from fetchline.interfaces import LoopWorker, Verdict, Worker
 from fetchline.pace import Pace
 from fetchline.results import ErrorCode
 from fetchline.sizes import size_of
@@ -84,18 +84,9 @@ class Source:
 
     def serve(self, worker: Worker) -> None:
         """Take and make attempts on this thread until the run is over."""
-        if not isinstance(worker, RemoteWorker):
-            from fetchline.drive.threads import serve_here
+        from fetchline.drive.serving import serve
 
-            serve_here(self, worker)
-        elif self.width == 1:
-            from fetchline.drive.lanes import serve_remote
-
-            serve_remote(self, worker)
-        else:
-            from fetchline.drive.wide import serve_wide
-
-            serve_wide(self, worker, self.width)
+        serve(self, worker)
 
     def aserve(self, worker: LoopWorker, tasks: int) -> None:
         """Start that many tasks that take and make attempts on this loop."""
@@ -198,7 +189,7 @@ class Source:
             if self.attempts is not None:
                 self.trace(slot, None)
             if self.host is not None:
-                self.ring_host(slot)
+                self.ring_host()
             following = self.lease(hand, now)
             # An answer may have made room for what waits; whoever brought it may leave.
             start = None if following is not None else self.keeper.arm(now)
@@ -253,7 +244,7 @@ class Source:
         if self.attempts is not None:
             self.trace(slot, verdict)
         if self.host is not None:
-            self.ring_host(slot)
+            self.ring_host()
         return True
 
     def lease(self, hand: Hand, now: float) -> Slot | None:
@@ -263,6 +254,8 @@ class Source:
         slot = schedule.lease(now)
         if slot is None:
             hand.slot = None
+            if schedule.done:
+                self.ring_host()  # what came of others may be that of items just taken
             if self.pacer is not None and schedule.wants_grant:
                 self.pacer.want()
             return None
@@ -280,7 +273,10 @@ class Source:
         items = []
         while inbox:
             items.append(inbox.popleft())
-        self.schedule.feed(items, now)
+        if self.schedule.limits.dedupe is None:
+            self.schedule.feed(items, now)
+        else:
+            self.schedule.feed([item for _, item in items], now, [key for key, _ in items])
 
     def _over(self) -> bool:
         if self.closed or self.schedule.stopping is not None:
@@ -407,11 +403,12 @@ class Source:
             self.host, self._alarm, self.awaited = gate, 1 if ordered and head is None else alarm, head
             return True
 
-    def ring_host(self, slot: Slot) -> None:
-        """Ring the host if it waits for this; with the lock held."""
+    def ring_host(self) -> None:
+        """Ring the host if what it waits for is there; with the lock held."""
         schedule = self.schedule
+        awaited = self.awaited
         if self.host is not None and (
-            slot is self.awaited
+            (awaited is not None and awaited.state >= DONE)
             or len(schedule.done) >= self._alarm
             or schedule.stopping is not None
             or (schedule.running == 0 and schedule.finished)

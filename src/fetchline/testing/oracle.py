@@ -46,6 +46,7 @@ class Item:
     alone = False
     weight = 0.0
     memo: Any = None
+    timeout: float | None = None
     error: Any = None
     # What must come out of it, once it is over.
     good = False
@@ -282,9 +283,9 @@ class Oracle:
             latest = max(self.startable(now), now)
             if due > latest:
                 raise Broken("everything_ends", f"the timer rings at {due}, a start is due at {latest}")
-        if self.limits.timeout is not None:
+        if self.limits.timed:
             for item in live:
-                if due > item.began + self._timeout:
+                if due > self._late_at(item):
                     raise Broken(
                         "timeouts", f"the timer rings at {due}, after the timeout of item {item.index}"
                     )
@@ -330,7 +331,7 @@ class Oracle:
             until = now
         if kind in ("throttled", "not_ready", "expired") or (kind == "retry" and excused):
             if kind == "not_ready":
-                item.memo = verdict.memo
+                item.memo, item.timeout = verdict.memo, verdict.timeout
                 item.held_since = NEVER
                 item.pending_since = min(item.pending_since, now)
                 patience = limits.patience if verdict.patience is None else verdict.patience
@@ -398,12 +399,15 @@ class Oracle:
         for item in live:
             if item.token in told:
                 told.discard(item.token)
-                if now < item.began + self._timeout:
+                if now < self._late_at(item):
                     raise Broken("timeouts", f"item {item.index} is not past its timeout at {now}")
-            elif now >= item.began + self._timeout:
+            elif now >= self._late_at(item):
                 raise Broken("timeouts", f"item {item.index} is past its timeout at {now}, unnoticed")
         if told:
             raise Broken("timeouts", f"the tokens {told} are not in flight")
+
+    def _late_at(self, item: Item) -> float:
+        return item.began + (self._timeout if item.timeout is None else item.timeout)
 
     def stopped(self, code: ErrorCode) -> None:
         if self.stop_code is None:

@@ -57,7 +57,7 @@ _VERDICTS: Final = (
     _RETRY,
     Verdict("throttled", "throttled", 2.0),
     Verdict("not_ready", "not_ready", 1.0, memo="task 1"),
-    Verdict("not_ready", "not_ready", 2.0, memo="task 2", patience=8.0),
+    Verdict("not_ready", "not_ready", 2.0, memo="task 2", patience=8.0, timeout=0.5),
     Verdict("expired", "session", 0.0),
     Verdict("expired", "session", 1.0),
     Verdict("permanent", "permanent"),
@@ -114,6 +114,7 @@ def _limits(concurrency: int, choice: int, further: int) -> Limits:
         max_crashes=1 + (choice >> 7),
         patience=1.0 if further & 64 else 4.0,
         timeout=_TIMEOUTS[(choice >> 5) & 3],
+        timed=(choice >> 5) & 3 != 0,
         fail_fast=further & 0xF8 == 0xF8,
         rates=_RATES[further & 7],
         breaker=2 if further & 64 else 0,
@@ -181,7 +182,7 @@ class _Run:
 
     def lease_chunk(self) -> None:
         # Process lanes keep their timeouts themselves.
-        if self.limits.timeout is None and self.lease():
+        if not self.limits.timed and self.lease():
             more = self.schedule.lease_more(self.now, 1 + (self.draw() & 3))
             self.live += self.oracle.rode(more, self.now, self.live[-1])
 
@@ -270,7 +271,7 @@ class _Run:
 
     def rest(self) -> None:
         """Where nothing may start: let time pass until the schedule's timer rings, or somewhat longer."""
-        if self.limits.timeout is not None and self.time_out():
+        if self.limits.timed and self.time_out():
             return
         due = self.schedule.timer(self.now)
         self.oracle.timer(due, self.now, self.live)
@@ -292,7 +293,7 @@ class _Run:
 
     def log_in(self) -> None:
         """An attempt opens a session, or has opened it: its timeout begins anew."""
-        if self.live and self.limits.timeout is not None:
+        if self.live and self.limits.timed:
             item = self.live[self.draw() % len(self.live)]
             item.slot.began = item.began = self.now if item.began > self.now else float("inf")
 

@@ -19,6 +19,7 @@ from typing import Any
 from fetchline.interfaces import Verdict, Worker
 from fetchline.items import Args, key_of
 from fetchline.verdict import Judge, note_freshness
+from fetchline.worker.answers import Answers, Shape, answers, held_against
 from fetchline.worker.context import Call, Cell, current
 from fetchline.worker.loop_sessions import Login, LoopSessions
 from fetchline.worker.sessions import OPENING, SessionUse
@@ -32,7 +33,7 @@ class Program:
     """What a worker needs once: the function and its policies. Pickles (with cloudpickle).
 
     ``reference`` is the fetcher: it pickles by name where its module can be imported. ``collects``: lazy
-    frames are collected where they were made.
+    frames are collected where they were made. ``shape`` is what answers are held against.
     """
 
     function: Callable[..., Any]
@@ -46,6 +47,7 @@ class Program:
     timeout: float | None = None
     key: Callable[[Any], str] | None = None
     collects: bool = True
+    shape: Shape | None = None
     pickled: bytes | None = field(default=None, repr=False)
 
     @property
@@ -77,7 +79,16 @@ class Program:
             self.pickled = dump(self, lambda: f"the fetcher {self.name!r}, with its params and session,")
         return self.pickled
 
+    @property
+    def bulk(self) -> bool:
+        """Whether an attempt is for several items: a tuple of them."""
+        return self.shape is not None and self.shape.bulk
+
     def key_of(self, item: Any) -> str:
+        """The key of what an attempt is for; of several items, all their keys."""
+        return ",".join(map(self.key_of_one, item)) if self.bulk else self.key_of_one(item)
+
+    def key_of_one(self, item: Any) -> str:
         return key_of(item) if self.key is None else self.key(item)
 
     def idempotency_key(self, item: Any) -> str:
@@ -88,9 +99,19 @@ class Program:
         asked = [self.name, self.version, *params, self.key_of(item) or _canonical(item)]
         return str(uuid.uuid5(uuid.NAMESPACE_OID, "\0".join(asked)))
 
+    def timeout_of(self, call: Call) -> float | None:
+        """Seconds this attempt may take; None is no limit."""
+        own = None if call.troubles is None else call.troubles.timeout
+        return self.timeout if own is None else own
+
     def label(self, call: Call) -> str:
         """The item, for a message; its key function is the user's, and not for the driver's threads."""
-        return repr(key_of(call.item)) if self.key is None else f"item {call.index}"
+        if self.key is not None:
+            return f"item {call.index}"
+        if not self.bulk:
+            return repr(key_of(call.item))
+        more = len(call.item) - 1
+        return repr(key_of(call.item[0])) + (f" and {more} more" if more else "")
 
     def verdict(self, error: BaseException, call: Call) -> Verdict:
         """Judge the live exception of one attempt; a judge that raises makes the error permanent."""
@@ -122,15 +143,27 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def _caller(program: Program) -> Callable[..., Any]:
-    """Bind the params: ``call(item, extra)``, where ``extra`` are further keyword arguments."""
+    """Bind the params: ``make(call, extra)``, where ``extra`` are further keyword arguments."""
     function, params = program.function, dict(program.params)
+    if program.bulk:
+        return lambda call, extra: function(list(call.item), **params, **extra)
 
-    def call(item: Any, extra: Mapping[str, Any]) -> Any:
+    def make(call: Any, extra: Mapping[str, Any]) -> Any:
+        item = call.item
         if item.__class__ is Args:
             return function(*item.args, **{**params, **item.kwargs, **extra})
         return function(item, **params, **extra)
 
-    return call
+    return make
+
+
+def _finisher(program: Program) -> Callable[[Any, Any], Any]:
+    """Get what makes the value of what a function returned: ``finish(call, returned)``."""
+    collect = settle if program.collects else _as_it_is
+    if program.shape is None:
+        return lambda call, returned: collect(returned)
+    hold = answers(program) if program.bulk else held_against(program)
+    return lambda call, returned: hold(call, collect(returned))
 
 
 _PLAIN: set[type] = {type(None), bool, int, float, str, bytes, dict, list, tuple}
@@ -165,29 +198,28 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
     cell = Cell(program)
     current.set(cell)
     function, params, use = program.function, program.params, program.session
-    finish = settle if program.collects else _as_it_is
     if program.asynchronous:
         return _open_on_private_loop(program, worker, run, cell)
+    bound, finish = _caller(program), _finisher(program)
     if use is None and not program.middleware:
-        if not params:
+        if not params and program.shape is None:
+            collect = settle if program.collects else _as_it_is
 
             def make(call: Any) -> Any:
                 cell.call = call
                 item = call.item
                 if item.__class__ is Args:
-                    return finish(function(*item.args, **item.kwargs))
+                    return collect(function(*item.args, **item.kwargs))
                 value = function(item)
-                return value if value.__class__ in _PLAIN else finish(value)
+                return value if value.__class__ in _PLAIN else collect(value)
 
             return make
-        bound = _caller(program)
 
         def make_bound(call: Any) -> Any:
             cell.call = call
-            return finish(bound(call.item, {}))
+            return finish(call, bound(call, {}))
 
         return make_bound
-    bound = _caller(program)
     sessions = None if use is None else ThreadSessions(use, worker)
     surround = _surround(program)
 
@@ -195,17 +227,20 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
         cell.call = call
         if sessions is None:
             with surround():
-                return finish(bound(call.item, {}))
+                return finish(call, bound(call, {}))
         assert use is not None
         with sessions.session(call) as session, surround():
             extra = {} if use.parameter is None else {use.parameter: session}
             try:
-                return finish(bound(call.item, extra))
+                value = finish(call, bound(call, extra))
             except Exception as error:
                 if use.is_expired(error):
                     note_freshness(error, sessions.fresh)
                     sessions.renew()
                 raise
+            if value.__class__ is Answers and value.suspect:
+                sessions.renew()
+            return value
 
     return make_full
 
@@ -237,16 +272,16 @@ def _open_on_private_loop(
 def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awaitable[Any]]:
     """Get a coroutine function that makes one attempt on the running loop."""
     bound, use, params, function = _caller(program), program.session, program.params, program.function
-    surround = _surround(program)
-    finish = settle if program.collects else _as_it_is
-    if use is None and not program.middleware and not params:
+    surround, finish = _surround(program), _finisher(program)
+    if use is None and not program.middleware and not params and program.shape is None:
+        collect = settle if program.collects else _as_it_is
 
         async def make(call: Any) -> Any:
             item = call.item
             if item.__class__ is Args:
-                return finish(await function(*item.args, **item.kwargs))
+                return collect(await function(*item.args, **item.kwargs))
             value = await function(item)
-            return value if value.__class__ in _PLAIN else finish(value)
+            return value if value.__class__ in _PLAIN else collect(value)
 
         return make
 
@@ -259,7 +294,10 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                 login = await _log_in(sessions, use, call)
             extra = {} if use.parameter is None else {use.parameter: login.value}
             try:
-                return finish(await bound(call.item, extra))
+                value = finish(call, await bound(call, extra))
+                if value.__class__ is Answers and value.suspect:
+                    sessions.renew(use, login)
+                return value
             except Exception as error:
                 if use.is_expired(error):
                     note_freshness(error, fresh)
@@ -288,7 +326,10 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                     extra[use.parameter] = login.value
             stack.enter_context(surround())
             try:
-                return finish(await bound(call.item, extra))
+                value = finish(call, await bound(call, extra))
+                if value.__class__ is Answers and value.suspect and use is not None and login is not None:
+                    own.renew(use, login)
+                return value
             except Exception as error:
                 if use is not None and login is not None and use.is_expired(error):
                     note_freshness(error, fresh)

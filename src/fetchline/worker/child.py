@@ -29,6 +29,7 @@ from fetchline.errors import Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker import sessions
 from fetchline.worker.attempt import Program, open_sync
+from fetchline.worker.context import Past
 from fetchline.worker.logs import Forward, take_levels
 from fetchline.worker.remote import failure
 from fetchline.worker.shared import Parcel
@@ -79,15 +80,6 @@ class Cell:
         self._map.close()
 
 
-class _Troubles:
-    __slots__ = ("charged", "first", "memo")
-
-    def __init__(self, charged: int, first: float, memo: Any) -> None:
-        self.charged = charged
-        self.first = first
-        self.memo = memo
-
-
 class RemoteCall:
     """What a worker elsewhere is told of an item; the same face as the schedule's slot, and used again.
 
@@ -101,7 +93,7 @@ class RemoteCall:
         self.index = 0
         self.item: Any = None
         self.number = 1
-        self.troubles: _Troubles | None = None
+        self.troubles: Past | None = None
 
     @property
     def began(self) -> float:
@@ -226,8 +218,7 @@ class Child:
             if odd:
                 call.number, call.troubles = 1, None
                 if position in odd:
-                    call.number, *rest = odd[position]
-                    call.troubles = _Troubles(*rest)
+                    call.number, call.troubles = odd[position]
             with lock:
                 if position >= self.limit:
                     break

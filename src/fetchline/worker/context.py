@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Attempt", "Call", "Cell", "attempt", "current"]
+__all__ = ["Attempt", "Call", "Cell", "Past", "attempt", "current"]
 
 
 class Call(Protocol):
@@ -22,6 +22,23 @@ class Call(Protocol):
 
     @property
     def number(self) -> int: ...
+
+
+class Past(NamedTuple):
+    """What an item's earlier attempts left behind, as a worker elsewhere is told of it."""
+
+    charged: int
+    first: float
+    memo: Any
+    timeout: float | None
+
+    @classmethod
+    def of(cls, call: Call) -> Past | None:
+        """The past of an item; None if this is its first attempt."""
+        troubles = call.troubles
+        if troubles is None:
+            return None
+        return cls(troubles.charged, troubles.first, troubles.memo, troubles.timeout)
 
 
 class Cell:
@@ -71,6 +88,7 @@ def attempt() -> Attempt:
     if cell is None or cell.call is None:
         return Attempt()
     call, program = cell.call, cell.program
+    timeout = program.timeout_of(call)
     key = program.key_of(call.item)
     troubles = call.troubles
     return Attempt(
@@ -78,7 +96,7 @@ def attempt() -> Attempt:
         number=call.number,
         memo=None if troubles is None else troubles.memo,
         idempotency_key=program.idempotency_key(call.item),
-        deadline=None if program.timeout is None else call.began + program.timeout,
+        deadline=None if timeout is None else call.began + timeout,
         logger=logging.LoggerAdapter(
             logging.getLogger("fetchline.attempt"), {"key": key, "number": call.number}
         ),

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from fetchline.errors import Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import Program, make_portable, open_sync
-from fetchline.worker.context import Call
+from fetchline.worker.context import Call, Past
 
 __all__ = ["FarCall", "close_run", "failure", "perform", "perform_pickled", "success"]
 
@@ -26,20 +26,14 @@ P = TypeVar("P")
 class FarCall:
     """What a worker elsewhere is told of an item; the same face as the schedule's slot."""
 
-    __slots__ = ("began", "charged", "first", "index", "item", "memo", "number")
+    __slots__ = ("began", "index", "item", "number", "troubles")
 
-    def __init__(self, index: int, item: Any, number: int, charged: int, first: float, memo: Any) -> None:
+    def __init__(self, index: int, item: Any, number: int, past: Past | None) -> None:
         self.index = index
         self.item = item
         self.number = number
-        self.charged = charged
-        self.first = first
-        self.memo = memo
+        self.troubles = past
         self.began = 0.0
-
-    @property
-    def troubles(self) -> FarCall | None:
-        return None if self.number == 1 else self
 
 
 class _Place:

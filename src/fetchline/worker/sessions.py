@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
-from fetchline.errors import SessionFailed, text_of
+from fetchline.errors import SessionFailed, WrongAnswer, text_of
 from fetchline.interfaces import SessionSpec
 from fetchline.waiting import waits
 
@@ -111,7 +111,9 @@ class SessionUse:
         return hash(self.token)
 
     def is_expired(self, error: BaseException) -> bool:
-        """Whether the error says that the login is no longer valid; a predicate that raises has not said so."""
+        """Whether the error says that the session is of no use any more; a predicate that raises has not said so."""
+        if isinstance(error, WrongAnswer):
+            return True
         expired = self.spec.expired
         if isinstance(expired, type | tuple):
             return isinstance(error, expired)

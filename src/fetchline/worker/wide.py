@@ -89,7 +89,7 @@ class Wide:
             refused.__cause__ = error
             outcome = pack_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
         else:
-            if program.timeout is not None:
+            if program.timeout_of(call) is not None:
                 call = _Told(call, lambda at: self._child.pipe.send(b"B", _BEGUN.pack(number, at)))
             cell = Cell(program)
             cell.call = call
@@ -109,7 +109,7 @@ class _Told(FarCall):
 
     def __init__(self, call: FarCall, tell: Callable[[float], None]) -> None:
         self._tell = tell
-        super().__init__(call.index, call.item, call.number, call.charged, call.first, call.memo)
+        super().__init__(call.index, call.item, call.number, call.troubles)
 
     @property
     def began(self) -> float:

@@ -313,6 +313,22 @@ class OverlooksATimeout(Schedule):
 
 
 @bug
+class ForgetsATimeoutOfOnesOwn(Schedule):
+    def _allow(self, timeout: float | None) -> None:
+        if self._timeouts is not None:
+            super()._allow(timeout)
+
+
+@bug
+class RingsForTheUsualTimeoutOnly(Schedule):
+    def next_expiry(self, now: float) -> float:
+        timeouts = self._timeouts
+        if timeouts is None:
+            return NEVER
+        return min([now + timeouts.usual, *(due for due, _, _ in timeouts._clock)])
+
+
+@bug
 class TimesALoginOut(Schedule):
     def expired(self, now: float) -> list[tuple[Slot, int]]:
         for _, slot, _ in self._timeouts._clock if self._timeouts else ():

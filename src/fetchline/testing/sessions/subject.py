@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import fetchline as fl
-from fetchline.assembly import session_use
+from fetchline.deciding import session_use
 from fetchline.interfaces import SessionSpec
 from fetchline.testing.evidence import Log
 from fetchline.testing.watched import Watched

@@ -1,0 +1,194 @@
+"""Results in memory: where a Batch reads from, and how a record is made of what was kept."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fetchline.errors import FetchlineError
+from fetchline.interfaces import Verdict
+from fetchline.items import key_of
+from fetchline.results import ErrorCode, Failure, Origin, Result, Success
+
+__all__ = ["Columns", "Finished", "Listed", "Merged", "Reading", "Results", "to_result"]
+
+_MISSING: Any = object()
+
+
+class Results(Protocol):
+    """Where a Batch reads from: memory, a store, another machine."""
+
+    def __len__(self) -> int: ...
+
+    def get(self, index: int) -> Result[Any]: ...
+
+
+class Finished(Protocol):
+    """An item that came to its end; the schedule's slot is one."""
+
+    index: int
+    item: Any
+    value: Any
+    fed: float
+    began: float
+    ended: float
+
+    @property
+    def troubles(self) -> object | None: ...
+
+    @property
+    def attempts(self) -> int: ...
+
+    @property
+    def verdict(self) -> Verdict | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How values and items of one fetcher are read: its name, keys, schema, format, a way to call it again."""
+
+    fetcher: str = ""
+    key: Callable[[Any], str] | None = None
+    schema: Any = None
+    decode: Any = None
+    call: Callable[[Any], Any] | None = None
+
+    def key_of(self, item: Any) -> str:
+        return key_of(item) if self.key is None else self.key(item)
+
+    def empty(self) -> Any:
+        import polars as pl
+
+        return pl.DataFrame(schema=self.schema)
+
+
+_STOPS: Mapping[ErrorCode, str] = {
+    "cancelled": "the run was stopped",
+    "deadline": "the run's deadline passed",
+    "unavailable": "nobody got an answer for longer than the fetcher's patience, and the run was stopped",
+}
+
+
+def to_result(
+    reading: Reading,
+    index: int,
+    item: Any,
+    value: Any,
+    attempts: int,
+    verdict: Verdict | None,
+    waited_s: float,
+    ran_s: float,
+) -> Result[Any]:
+    """Make the record that users see."""
+    key = reading.key_of(item)
+    if verdict is None:
+        return Success(value, key, index, item, attempts, waited_s, ran_s, _origin(attempts))
+    if verdict.kind == "no_data":
+        return Success(reading.empty(), key, index, item, attempts, waited_s, ran_s, _origin(attempts), True)
+    error = value
+    if verdict.kind == "stop" and verdict.code in _STOPS:
+        why = _STOPS[verdict.code]
+        how = f"after {attempts} attempt{'s' * (attempts != 1)}" if attempts else "before it started"
+        error = FetchlineError(f"{why} {how}")
+        error.__cause__ = value
+    return Failure(error, key, index, item, attempts, waited_s, ran_s, verdict.code, reading.call)
+
+
+def _origin(attempts: int) -> Origin:
+    # What was never attempted and has a value has another item's, with an equal key.
+    return "fetched" if attempts else "shared"
+
+
+class Columns:
+    """Results in memory, by column: a record is made only when somebody looks at it.
+
+    Args:
+        items: the input where it is a sequence; None collects the items as they come.
+    """
+
+    __slots__ = ("_items", "_odd", "_own", "_ran", "_values", "_waited", "reading")
+
+    def __init__(self, reading: Reading, items: Sequence[Any] | None = None) -> None:
+        self.reading = reading
+        self._own = items is None
+        self._items: Any = [] if items is None else items
+        self._values: list[Any] = [_MISSING] * len(self._items)
+        self._waited = array("d", bytes(8 * len(self._items)))
+        self._ran = array("d", bytes(8 * len(self._items)))
+        self._odd: dict[int, tuple[int, Verdict | None]] = {}
+
+    def add(self, finished: Iterable[Finished]) -> None:
+        """Take items in any order."""
+        values, waited, ran, items = self._values, self._waited, self._ran, self._items
+        size, own = len(values), self._own
+        for one in finished:
+            index = one.index
+            if index >= size:
+                self._grow(index + 1)
+                size = len(values)
+            if own:
+                items[index] = one.item
+            values[index] = one.value
+            if one.troubles is not None:
+                verdict, attempts = one.verdict, one.attempts
+                self._odd[index] = (attempts, verdict)
+                if attempts == 0:
+                    continue
+            waited[index] = one.began - one.fed
+            ran[index] = one.ended - one.began
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self._values)
+        self._values.extend([_MISSING] * more)
+        self._waited.extend([0.0] * more)
+        self._ran.extend([0.0] * more)
+        if self._own:
+            self._items.extend([None] * more)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, index: int) -> Result[Any]:
+        value = self._values[index]
+        attempts, verdict = self._odd.get(index, (1, None))
+        if value is _MISSING:
+            value, attempts, verdict = None, 0, Verdict("stop", "cancelled")
+        return to_result(
+            self.reading,
+            index,
+            self._items[index],
+            value,
+            attempts,
+            verdict,
+            self._waited[index],
+            self._ran[index],
+        )
+
+
+class Merged:
+    """Results of which some were replaced by those of a later run."""
+
+    def __init__(self, base: Results, later: Mapping[int, Result[Any]]) -> None:
+        self._base = base
+        self._later = later
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def get(self, index: int) -> Result[Any]:
+        return self._later[index] if index in self._later else self._base.get(index)
+
+
+class Listed:
+    """Results in a list, as a batch that was pickled has them."""
+
+    def __init__(self, results: list[Result[Any]]) -> None:
+        self._results = results
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def get(self, index: int) -> Result[Any]:
+        return self._results[index]

@@ -1,0 +1,90 @@
+"""Undoing what a run wrote: ``Batch.undo``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from fetchline.assembly import Run
+from fetchline.batch import Batch, of_results
+from fetchline.config import BatchConfig
+from fetchline.errors import FetchlineError
+from fetchline.fetchers import Fetcher
+from fetchline.items import Args, key_of
+from fetchline.results import Failure, Result, Success
+from fetchline.retry import ONCE, Try
+
+__all__ = ["undo"]
+
+_TRIES = Try(3)
+
+
+def undo(
+    fetcher: Fetcher[Any, Any, Any],
+    results: Sequence[Result[Any]],
+    config: BatchConfig,
+    key: Callable[[Any], str] | None,
+    options: Mapping[str, Any],
+) -> Batch[Any]:
+    """Undo the successes of a run, the last item first; see ``Batch.undo``."""
+    if fetcher.policies.undo is None:
+        raise TypeError(f"{fetcher.name!r} says not how it is undone: declare @fetcher(undo=...)")
+    undoer = _undoer(fetcher)
+    written = [one for one in reversed(results) if _is_written(one)]
+    items = [Args(one.item, one.value) for one in written if isinstance(one, Success)]
+    config = replace(
+        config,
+        executor=config.executor if undoer.is_async == fetcher.is_async else None,
+        workers=None,
+        concurrency=None,
+        key=partial(_key, key),
+        params=None,
+        on_error="collect",
+        on_progress=None,
+        dedupe=None,
+        window=None,
+        deadline=None,
+    )
+    width = {} if config.executor == "serial" else {"concurrency": 1}
+    undone = iter(
+        Run(undoer, items, {**width, **options, "config": config}, progress=None, alike=True).batch_here()
+    )
+    told = [next(undone) if isinstance(one, Success) else _unknown(one) for one in written]
+    for index, result in enumerate(told):
+        result.index = index
+    return of_results(undoer.name, told)
+
+
+def _undoer(fetcher: Fetcher[Any, Any, Any]) -> Fetcher[Any, Any, Any]:
+    function, policies = fetcher.policies.undo, fetcher.policies
+    if isinstance(function, Fetcher):
+        return function
+    assert function is not None
+    return Fetcher.of(
+        function,
+        f"{fetcher.name}.undo",
+        retry=_TRIES if policies.retry == ONCE else policies.retry,
+        session=policies.session,
+        timeout=policies.timeout,
+        pace=policies.pace,
+        patience=policies.patience,
+    )
+
+
+def _key(key: Callable[[Any], str] | None, undoing: Args) -> str:
+    item = undoing.args[0]
+    return key_of(item) if key is None else key(item)
+
+
+def _is_written(result: Result[Any]) -> bool:
+    if isinstance(result, Success):
+        return result.origin == "fetched" and not result.empty
+    return result.error_code == "unknown_outcome"
+
+
+def _unknown(result: Failure) -> Failure:
+    error = FetchlineError("nobody knows whether it was written, so it was not undone")
+    error.__cause__ = result.error
+    return Failure(error, result.key, item=result.item, attempts=0, error_code="unknown_outcome")

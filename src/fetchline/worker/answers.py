@@ -1,0 +1,298 @@
+"""What a function returned, held against what was asked: one for each item, the right rows, the declared columns."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fetchline.errors import Missing, WrongAnswer
+from fetchline.interfaces import Verdict
+from fetchline.items import Args, key_of
+
+if TYPE_CHECKING:
+    from fetchline.worker.attempt import Program
+
+__all__ = ["Answers", "Shape", "answers", "held_against"]
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What an answer has to be like; pickles with the program.
+
+    Attributes:
+        bulk: the function takes a list of items, and answers for each.
+        check: the fetcher's ``check=``.
+        key_column: the column that says which item a row is of.
+        schema: column names and types of the frames.
+    """
+
+    bulk: bool = False
+    check: Callable[..., Any] | None = None
+    key_column: str | None = None
+    schema: Any = None
+
+    def hold(self, answer: Any, asked: Any, arguments: Callable[[], Mapping[str, Any]], key: str) -> Any:
+        """Hold one answer against what was asked; gives it back, a frame in the declared types.
+
+        Args:
+            asked: the value the rows have to have in the key column.
+            arguments: gives what ``check`` may ask for, by name.
+
+        Raises:
+            WrongAnswer: it is not the answer to this.
+            TypeError: ``check`` gave something else than a bool.
+        """
+        if self.key_column is not None:
+            _check_rows(answer, self.key_column, key_of(asked), key)
+        if self.check is not None:
+            right = self.check(answer, **arguments())
+            if right is False:
+                raise WrongAnswer(f"{_check_name(self.check)} says that this is not the answer for {key!r}")
+            if right is not True:
+                raise TypeError(
+                    f"check= must give True or False; for {key!r} {_check_name(self.check)} gave {right!r}"
+                )
+        if self.schema is not None:
+            from fetchline.frames import conform
+
+            try:
+                return conform(answer, self.schema, key)
+            except ValueError as error:
+                raise WrongAnswer(str(error)) from error
+        return answer
+
+
+def _check_name(check: Callable[..., Any]) -> str:
+    return getattr(check, "__qualname__", None) or repr(check)
+
+
+# -- one answer --------------------------------------------------------------------------------------------
+
+
+def held_against(program: Program) -> Callable[[Any, Any], Any]:
+    """Get the function that holds an answer against its call."""
+    shape, params = program.shape, dict(program.params)
+    assert shape is not None
+    signature = inspect.signature(program.function)
+    wanted = None if shape.check is None else _wanted(shape.check)
+    injected = None if program.session is None else program.session.parameter
+
+    def hold(call: Any, answer: Any) -> Any:
+        item = call.item
+        args, kwargs = (item.args, item.kwargs) if item.__class__ is Args else ((item,), {})
+        bound = signature.bind_partial(*args, **{**params, **kwargs})
+
+        def arguments() -> Mapping[str, Any]:
+            bound.apply_defaults()
+            bound.arguments.pop(injected or "", None)
+            return {name: bound.arguments[name] for name in (bound.arguments if wanted is None else wanted)}
+
+        asked = None
+        if shape.key_column is not None:
+            asked = bound.arguments.get(shape.key_column, next(iter(bound.arguments.values()), None))
+        # A plain call has no key.
+        key = program.key_of(item) or ", ".join(map(str, bound.arguments.values()))
+        return shape.hold(answer, asked, arguments, key)
+
+    return hold
+
+
+def _wanted(check: Callable[..., Any]) -> tuple[str, ...] | None:
+    """The names that ``check`` asks for beside the answer; None is all there are."""
+    parameters = list(inspect.signature(check).parameters.values())[1:]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return tuple(parameter.name for parameter in parameters)
+
+
+def _check_rows(answer: Any, column: str, asked: str, key: str) -> None:
+    """Refuse rows that are another item's."""
+    found = _column(answer, column)
+    if found is None:
+        raise WrongAnswer(f"the answer for {key!r} has no column {column!r} to tell whose rows it has")
+    others = [one for one in dict.fromkeys(map(_key_text, found)) if one != asked]
+    if others:
+        shown = ", ".join(map(repr, others[:_SHOWN])) + (", ..." if len(others) > _SHOWN else "")
+        raise WrongAnswer(f"the answer for {key!r} has rows of {shown} in the column {column!r}")
+
+
+def _key_text(value: Any) -> str | None:
+    try:
+        return key_of(value)
+    except TypeError:
+        return None if value is None else repr(value)
+
+
+def _column(answer: Any, column: str) -> Sequence[Any] | None:
+    """The distinct values of a column of a frame, or of rows; None where there is none.
+
+    Raises:
+        TypeError: the answer is no frame and no rows.
+    """
+    if hasattr(answer, "get_column") and hasattr(answer, "columns"):
+        if column not in answer.columns:
+            return None if answer.columns else ()
+        unique: Sequence[Any] = answer.get_column(column).unique(maintain_order=True).to_list()
+        return unique
+    rows = answer if isinstance(answer, list) else [answer]
+    found: list[Any] = []
+    for row in rows:
+        if isinstance(row, Mapping):
+            if column not in row:
+                return None
+            values = row[column]
+            found += values if isinstance(values, list | tuple) else [values]
+        elif hasattr(row, column):
+            found.append(getattr(row, column))
+        else:
+            raise TypeError(
+                f"key_column={column!r} needs a frame, a dict or a list of rows, not {type(answer).__name__}"
+            )
+    return found
+
+
+# -- many answers ------------------------------------------------------------------------------------------
+
+
+class Answers(list[Any]):
+    """The values of a bulk call, in the order of its items; ``misses`` are those that have none, and why.
+
+    Pickles so that it is sure to unpickle, whatever the errors are.
+    """
+
+    def __init__(self, values: Sequence[Any], misses: Mapping[int, tuple[BaseException, Verdict]]) -> None:
+        super().__init__(values)
+        self.misses = misses
+
+    @property
+    def values(self) -> Sequence[Any]:
+        return self
+
+    @property
+    def suspect(self) -> bool:
+        """Whether one of them is the answer to another question: the session is not to be trusted."""
+        return any(verdict.code == "wrong_answer" for _, verdict in self.misses.values())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from fetchline.worker.transport import dump_error
+
+        packed = {at: (dump_error(error), verdict) for at, (error, verdict) in self.misses.items()}
+        return _unpacked, (list(self), packed)
+
+
+def _unpacked(values: list[Any], packed: Mapping[int, tuple[bytes, Verdict]]) -> Answers:
+    from fetchline.worker.transport import load_error
+
+    return Answers(values, {at: (load_error(error), verdict) for at, (error, verdict) in packed.items()})
+
+
+def answers(program: Program) -> Callable[[Any, Any], Answers]:
+    """Get the function that takes what a bulk call returned apart, an answer for each item."""
+    shape, params = program.shape, dict(program.params)
+    assert shape is not None
+    wanted = () if shape.check is None else _wanted(shape.check)
+    item_name = "" if shape.check is None else _second(shape.check)
+
+    def take_apart(call: Any, returned: Any) -> Answers:
+        from fetchline.worker.attempt import make_portable
+
+        items: Sequence[Any] = call.item
+        keys = [program.key_of_one(item) for item in items]
+        values = _one_each(returned, items, keys, shape.key_column)
+        misses: dict[int, tuple[BaseException, Verdict]] = {}
+        for at, (item, key) in enumerate(zip(items, keys, strict=True)):
+            value = values[at]
+            try:
+                if isinstance(value, BaseException):
+                    raise value
+
+                def arguments(item: Any = item) -> Mapping[str, Any]:
+                    known = {**params, item_name: item}
+                    return known if wanted is None else {name: known[name] for name in wanted}
+
+                # Rows were dealt out by the key column: they are right by construction.
+                values[at] = shape.hold(value, key if _is_dealt(returned) else item, arguments, key)
+            except Exception as error:
+                values[at] = None
+                misses[at] = (make_portable(program, error), program.verdict(error, call))
+        return Answers(values, misses)
+
+    return take_apart
+
+
+def _second(check: Callable[..., Any]) -> str:
+    return list(inspect.signature(check).parameters)[1]
+
+
+def _is_dealt(returned: Any) -> bool:
+    return hasattr(returned, "partition_by")
+
+
+def _one_each(returned: Any, items: Sequence[Any], keys: Sequence[str], key_column: str | None) -> list[Any]:
+    """What was returned, one for each item; an error where there is none.
+
+    Raises:
+        WrongAnswer: there are more or fewer than items.
+        TypeError: it is nothing that could be taken apart.
+    """
+    if isinstance(returned, Mapping):
+        return [_from_mapping(returned, item, key) for item, key in zip(items, keys, strict=True)]
+    if _is_dealt(returned):
+        return _from_frame(returned, keys, key_column)
+    if isinstance(returned, list | tuple) or hasattr(returned, "to_list"):
+        values = list(returned)
+        if len(values) != len(items):
+            raise WrongAnswer(
+                f"a bulk call for {len(items)} items returned {len(values)} values: nobody knows which is whose. "
+                "Return a mapping by item where some may be left out"
+            )
+        return [
+            value() if isinstance(value, type) and issubclass(value, BaseException) else value
+            for value in values
+        ]
+    raise TypeError(
+        f"a bulk function returns a mapping by item, a list in the order of its items, or a frame with a key_column; "
+        f"this one returned a {type(returned).__name__}"
+    )
+
+
+def _from_mapping(returned: Mapping[Any, Any], item: Any, key: str) -> Any:
+    for name in (item, key):
+        try:
+            if name in returned:
+                return returned[name]
+        except TypeError:  # an item that does not hash
+            continue
+    there = ", ".join(f"{name!r:.40}" for name in list(returned)[:_SHOWN])
+    return Missing(
+        f"the answer has nothing for {key!r}; it is a mapping of {len(returned)}"
+        + (f": {there}{', ...' if len(returned) > _SHOWN else ''}" if returned else "")
+    )
+
+
+def _from_frame(frame: Any, keys: Sequence[str], key_column: str | None) -> list[Any]:
+    if key_column is None:
+        raise TypeError(
+            "a bulk function that returns one frame says which rows are whose: @fetcher(bulk=..., key_column=...)"
+        )
+    if key_column not in frame.columns:
+        if frame.height:
+            raise WrongAnswer(
+                f"the frame of a bulk call has no column {key_column!r}; it has {frame.columns}"
+            )
+        parts = {}
+    else:
+        parts = {
+            _key_text(name[0]): part
+            for name, part in frame.partition_by(key_column, as_dict=True, maintain_order=True).items()
+        }
+    return [
+        parts[key]
+        if key in parts
+        else Missing(f"the answer has no row with {key!r} in its column {key_column!r}")
+        for key in keys
+    ]
