@@ -254,6 +254,7 @@ class Batch(Sequence[Result[T]], Generic[T]):
         summary.empty += self.summary.empty
         summary.attempts += self.summary.attempts
         summary.calls += self.summary.calls
+        summary.retried += self.summary.retried
         summary.shared += self.summary.shared
         summary.wall_s += self.summary.wall_s
         summary.ran_s += self.summary.ran_s

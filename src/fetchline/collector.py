@@ -238,6 +238,8 @@ class Collector:
         summary.calls = summary.attempts
         if isinstance(run.schedule, BulkSchedule):
             summary.calls, summary.ran_s = run.schedule.calls, run.schedule.ran_s
+        if not isinstance(run.schedule, BulkSchedule):  # a call's failure there is not an item's
+            summary.retried = run.source.trials - summary.codes
         summary.abandoned = run.source.abandoned
         summary.stopped = run.schedule.stopping
         if self.wants_attempts:

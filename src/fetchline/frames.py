@@ -239,8 +239,8 @@ def conform(value: Any, schema: Mapping[str, Any] | pl.Schema, key: str) -> Any:
         ValueError: its columns are others, or do not cast.
 
     >>> import polars as pl
-    >>> conform(pl.DataFrame({"n": [1, 2]}), {"n": pl.Int8}, "AAPL").schema
-    Schema({'n': Int8})
+    >>> conform(pl.DataFrame({"n": [1, 2]}), {"n": pl.Int8}, "AAPL")["n"].dtype
+    Int8
     """
     import polars as pl
 

@@ -251,10 +251,11 @@ class SessionSpec:
         thread_safe: False refuses a scope that shares one session between threads.
         max_open: how many may be open at once in a process: a run there has no more workers. None is no limit.
         expired: exception types, or a predicate, that say the login is no longer valid.
-        judge: gives a ``Verdict`` for an exception this session knows, None for any other.
+        judge: gives a ``Verdict`` for an exception this session knows, None for any other. It is asked about those of
+            opening too: what is permanent there is not tried again by ``login``, and ``stop`` ends the run.
         portable: turns an exception into one that pickles; runs in the worker.
         login: how often opening is tried, and what is waited in between; None is once. The attempt that wants the
-            session is not charged for it.
+            session is not charged for it. An answer of 4xx is not asked for again.
         open_timeout: seconds opening may take, each time. A sync session is then opened on a thread of its own,
             which is abandoned when the time is over; one that async functions use on their loop has no such limit.
         max_age: seconds after which a session is closed and opened anew before its next use.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fetchline.binding import bind_item
+from fetchline.bulk import Bulk
 from fetchline.deciding import decide
 from fetchline.drive.feed import KeyCheck
 from fetchline.items import check_items, key_of
@@ -23,8 +24,10 @@ class Plan:
 
     Attributes:
         fetcher, executor, workers, concurrency: what would run, where, how wide.
-        keys: the keys of the items that would be called, in order.
+        keys: the keys of the items that would be fetched, in order.
+        shared: how many items have the key of another one, and are not fetched themselves (``dedupe=True``).
         refused: ``(item, why)`` of items that cannot be called: no key, or the arguments do not fit.
+        bulk: items that one call is for, at the most.
         least_s: seconds the declared pace alone makes the run take; 0 without a pace.
     """
 
@@ -34,18 +37,39 @@ class Plan:
     concurrency: int
     keys: list[str] = field(default_factory=list)
     refused: list[tuple[Any, str]] = field(default_factory=list)
+    shared: int = 0
+    bulk: int = 1
     least_s: float = 0.0
 
     @property
     def calls(self) -> int:
         """How many calls would be made, were none tried again."""
-        return len(self.keys)
+        return -(-len(self.keys) // self.bulk)
+
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """The keys of each call, as they would be grouped were all items at hand."""
+        return [tuple(self.keys[at : at + self.bulk]) for at in range(0, len(self.keys), self.bulk)]
+
+    def expected_s(self, call_s: float) -> float:
+        """How long the run takes, in seconds, if each call takes ``call_s`` and none is tried again.
+
+        >>> Plan("f", "thread", 10, 10, keys=["A"] * 100).expected_s(0.5)
+        5.0
+        """
+        if not self.keys:
+            return 0.0
+        return max(self.least_s + call_s, -(-self.calls // self.concurrency) * call_s)
 
     def __str__(self) -> str:
         lines = [f"{self.fetcher}: {self.calls:,} calls on {self.executor} x {self.concurrency}"]
         if self.keys:
             shown = ", ".join(self.keys[:_SHOWN])
-            lines.append(f"  calls     {shown}{', ...' if self.calls > _SHOWN else ''}")
+            lines.append(f"  items     {shown}{', ...' if len(self.keys) > _SHOWN else ''}")
+        if self.bulk > 1:
+            lines.append(f"  bulk      {len(self.keys):,} items, up to {self.bulk} in a call")
+        if self.shared:
+            lines.append(f"  shared    {self.shared:,} more items have the keys of these")
         if self.least_s:
             lines.append(f"  pace      at least {self.least_s:.1f} s")
         for item, why in self.refused[:_SHOWN]:
@@ -67,7 +91,7 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
     ...     return 2 * n
     >>> print(plan(double, [1, 2, 3]))
     double: 3 calls on thread x 10
-      calls     1, 2, 3
+      items     1, 2, 3
     """
     decided = decide(fetcher, options, progress=None)
     check_items(items)
@@ -83,15 +107,20 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
             refused.append((item, str(error)))
         else:
             keys.append(key_of(item) if key is None else key(item))
+    fetched = list(dict.fromkeys(keys)) if decided.config.dedupe else keys
     pace = found.policies.pace
+    bulk = (found.policies.bulk or Bulk(1)).size
+    calls = -(-len(fetched) // bulk)
     return Plan(
         fetcher=found.name,
         executor=crew.name,
         workers=crew.workers,
         concurrency=crew.concurrency,
-        keys=keys,
+        keys=fetched,
         refused=refused,
-        least_s=_least_seconds(pace.windows, len(keys)) if pace is not None and pace.windows else 0.0,
+        shared=len(keys) - len(fetched),
+        bulk=bulk,
+        least_s=_least_seconds(pace.windows, calls) if pace is not None and pace.windows else 0.0,
     )
 
 

@@ -24,6 +24,7 @@ class Summary:
         shared: successes that have another item's value, as their keys are equal; among the succeeded.
         attempts: calls of the function, each counted once for every item it was for.
         calls: calls of the function.
+        retried: failed attempts that were not the end of their item, by code; not counted in bulk.
         wall_s: seconds from start to end.
         ran_s: seconds attempts ran, all added up.
         limited_s: seconds for which an item was ready and a worker free, and the pace, a cooldown or an outage had
@@ -51,6 +52,7 @@ class Summary:
     shared: int = 0
     attempts: int = 0
     calls: int = 0
+    retried: Counter[ErrorCode] = field(default_factory=Counter)
     wall_s: float = 0.0
     ran_s: float = 0.0
     limited_s: float = 0.0
@@ -116,6 +118,9 @@ class Summary:
             + (f", {again:,} more than one each" if again > 0 else "")
             + f"; {self.ran_s:.2f} s added up"
         )  # fmt: skip
+        if self.retried:
+            codes = ", ".join(f"{count:,} {code}" for code, count in self.retried.most_common())
+            lines.append(f"  retried   after {codes}")
         if self.limited_s:
             lines.append(f"  limited   {self.limited_s:.2f} s, ready to start and kept waiting")
         if self.cooled_s:

@@ -23,7 +23,7 @@ from fetchline.interfaces import SessionSpec, Verdict
 from fetchline.retry import Try
 from fetchline.waiting import waits
 
-__all__ = ["RETRY_AFTER_CAP", "Judge", "note_freshness", "retry_after"]
+__all__ = ["RETRY_AFTER_CAP", "Judge", "note_freshness", "refusal", "retry_after"]
 
 _FRESH = "_fetchline_fresh"
 
@@ -88,6 +88,10 @@ class Judge:
 
     def _known(self, error: BaseException, failed: int, attempt: int) -> Verdict | None:
         session = self.session
+        if isinstance(error, SessionFailed) and session is not None:
+            refused = refusal(session, error.__cause__ or error)
+            # Another worker may be let in, unless the session says that nobody is.
+            return refused if refused is not None and refused.kind == "stop" else None
         if session is not None and session.expired and _matches(session.expired, error):
             # A login that is refused though it was made for this attempt will not be better the next time. The first
             # one may have been a session that remembered an old login.
@@ -107,7 +111,7 @@ class Judge:
         verdict = session.judge(error) if session is not None and session.judge is not None else None
         if verdict is None and answer is not None:
             status = answer[0]
-            if 400 <= status < 500 and status not in _RETRIABLE_4XX:
+            if _is_final(status):
                 verdict = Verdict("permanent", "permanent")
             elif status >= 500:
                 verdict = Verdict("retry", "unavailable")
@@ -131,6 +135,15 @@ class Judge:
         if delay is None:
             return Verdict("permanent", verdict.code)
         return Verdict("retry", verdict.code, max(delay, verdict.delay))
+
+
+def refusal(session: SessionSpec, error: BaseException) -> Verdict | None:
+    """What an error of opening a session says, if it says that trying again is no use; else None."""
+    verdict = session.judge(error) if session.judge is not None else None
+    answer = _http_answer(error)
+    if verdict is None and answer is not None and _is_final(answer[0]):
+        verdict = Verdict("permanent", "session")
+    return verdict if verdict is not None and verdict.kind in ("permanent", "stop") else None
 
 
 def note_freshness(error: BaseException, fresh: bool) -> None:
@@ -189,6 +202,10 @@ def _header(headers: Any, name: str) -> str | None:
     except AttributeError:
         return None
     return None if value is None else str(value).strip()
+
+
+def _is_final(status: int) -> bool:
+    return 400 <= status < 500 and status not in _RETRIABLE_4XX
 
 
 def _http_answer(error: BaseException) -> tuple[int, Any] | None:

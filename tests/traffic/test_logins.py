@@ -166,6 +166,34 @@ def test_a_login_that_never_works_is_tried_as_often_as_it_says(serving: Serving)
     assert desk.tried == 5
 
 
+class Refused(Exception):
+    status_code = 403
+
+
+def test_a_login_that_is_refused_is_not_tried_again_by_its_own_policy(lane: Lane, log: Log) -> None:
+    def refusing() -> Any:
+        log.note("login")
+        raise Refused("no such user")
+
+    spec = fl.SessionSpec(name="shut", factory=refusing, login=fl.Try(retry=5, sleep=0))
+    batch = lane.run(lane.fetcher(get, session=spec), ["only"])
+    assert batch[0].error_code == "session" and batch[0].attempts == 1
+    assert log.count("login") == 1
+
+
+def test_a_client_that_is_banned_at_its_login_ends_the_run(lane: Lane, log: Log) -> None:
+    """Whoever goes on asking may be shut out for longer."""
+
+    def banning() -> Any:
+        log.note("login")
+        raise Refused("banned")
+
+    spec = fl.SessionSpec(name="shut", factory=banning, judge=lambda error: fl.Verdict("stop", "banned"))
+    batch = lane.run(lane.fetcher(get, session=spec, retry=3), range(1000))
+    assert {failure.error_code for failure in batch.failures} == {"banned", "cancelled"}
+    assert log.count("login") <= 2 * lane.width
+
+
 def test_a_login_that_fails_for_one_worker_only_costs_no_item(serving: Serving) -> None:
     """The worker without a login fails faster than the others work: it must not eat what they could serve."""
     desk = Desk(service=0.02)

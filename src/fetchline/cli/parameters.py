@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from fetchline.cli.common import Problem
 from fetchline.cli.typed import Read, reader, spans
@@ -115,6 +115,8 @@ class Parameters:
                 return str, False
             try:
                 annotation = annotation_of(self._fetcher.function, parameter)
+                if name == self.first and self._fetcher.policies.bulk is not None:
+                    annotation = next(iter(get_args(annotation)), str)  # it takes a list of items
                 self._reads[name] = reader(annotation), spans(annotation)
             except (TypeError, NameError) as error:
                 raise Problem(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -48,6 +49,7 @@ _WHAT = (
     click.option(
         "--concurrency", type=click.IntRange(min=1), metavar="N", help="Attempts in flight, at most."
     ),
+    click.option("--dedupe", is_flag=True, default=None, help="Fetch equal items once."),
     common_options,
 )
 
@@ -56,8 +58,9 @@ def _over_items(command: Command) -> Command:
     """Give a command the arguments that say what to run, and call it with what they come to.
 
     It takes the context, the fetcher, the items and the params, then its own options; one that was not
-    given is left to the settings.
+    given is left to the settings. A command that has a ``refused`` gets the items that do not convert in it.
     """
+    lists = "refused" in inspect.signature(command).parameters
 
     @functools.wraps(command)
     def called(
@@ -79,7 +82,10 @@ def _over_items(command: Command) -> Command:
         fetcher = find_fetcher(ctx, name)
         parameters = Parameters(fetcher)
         given = parameters.params(params)
-        chosen = gather(parameters, items, lines, column, grid)
+        refused: list[tuple[Any, str]] | None = [] if lists else None
+        chosen = gather(parameters, items, lines, column, grid, refused)
+        if refused is not None:
+            options["refused"] = refused
         axes = list(chosen.axes) if isinstance(chosen, Grid) else [parameters.first]
         twice = [axis for axis in axes if axis in given]
         if twice:
@@ -172,12 +178,17 @@ def run(
 
 @click.command()
 @_over_items
+@click.option(
+    "--call-time", "call_s", type=_Seconds(), metavar="TIME", help="Say how long it takes if a call does."
+)
 def plan(
     ctx: click.Context,
     fetcher: Fetcher[Any, Any, Any],
     items: Sequence[Any],
     params: dict[str, Any],
     /,
+    refused: list[tuple[Any, str]],
+    call_s: float | None = None,
     **options: Any,
 ) -> None:
     """Say what run would do with the same arguments; nothing is called."""
@@ -187,5 +198,8 @@ def plan(
         planned = plan(fetcher, items, params=params, **options)
     except (TypeError, ValueError) as error:
         raise Problem(str(error)) from error
+    planned.refused.extend(refused)
     click.echo(str(planned))
+    if call_s is not None:
+        click.echo(f"  expected  {planned.expected_s(call_s):.1f} s, if a call takes {call_s:g} s")
     ctx.exit(1 if planned.refused else 0)

@@ -23,6 +23,7 @@ def gather(
     lines: str | None,
     column: str | None,
     grid: bool,
+    refused: list[tuple[Any, str]] | None = None,
 ) -> Sequence[Any]:
     """Collect all items, converted by the annotation of the parameter they are passed as.
 
@@ -30,6 +31,7 @@ def gather(
         arguments: the items themselves; with ``grid`` the axes.
         lines: a file with one item a line; ``-`` is standard input.
         column: ``FILE:COLUMN`` of a table.
+        refused: takes those that do not convert, and why; without it they are a Problem.
 
     Raises:
         Problem: there are no items, they come from two places, or one does not convert.
@@ -49,17 +51,19 @@ def gather(
     if len(given) > 1:
         raise Problem(f"items come from one place, not from {' and '.join(given)}")
     if grid:
-        return _grid(parameters, arguments)
+        return _grid(parameters, arguments, refused)
     if lines is not None:
-        return _converted(parameters, parameters.first, _lines(lines), f"{_named(lines)}, item {{}}".format)
+        place = f"{_named(lines)}, item {{}}".format
+        return _converted(parameters, parameters.first, _lines(lines), place, refused)
     if column is not None:
         from fetchline.cli.tables import read_column
 
-        return _converted(parameters, parameters.first, read_column(column), f"{column}, item {{}}".format)
-    return _converted(parameters, parameters.first, list(arguments), "item {}".format)
+        place = f"{column}, item {{}}".format
+        return _converted(parameters, parameters.first, read_column(column), place, refused)
+    return _converted(parameters, parameters.first, list(arguments), "item {}".format, refused)
 
 
-def _grid(parameters: Parameters, texts: Sequence[str]) -> Grid:
+def _grid(parameters: Parameters, texts: Sequence[str], refused: list[tuple[Any, str]] | None) -> Grid:
     from fetchline.items import grid
 
     if not texts:
@@ -80,12 +84,16 @@ def _grid(parameters: Parameters, texts: Sequence[str]) -> Grid:
             values = [part.strip() for part in spec.split(",") if part.strip()]
         if not values:
             raise Problem(f"the grid axis {name!r} has no values in {_named(spec.lstrip('@')) or 'it'}")
-        axes[name] = _converted(parameters, name, values, f"{name} value {{}}".format)
+        axes[name] = _converted(parameters, name, values, f"{name} value {{}}".format, refused)
     return grid(**axes)
 
 
 def _converted(
-    parameters: Parameters, name: str | None, values: list[Any], place: Callable[[int], str]
+    parameters: Parameters,
+    name: str | None,
+    values: list[Any],
+    place: Callable[[int], str],
+    refused: list[tuple[Any, str]] | None,
 ) -> list[Any]:
     if parameters.text_stays(name) and all(isinstance(value, str) for value in values):
         return values
@@ -95,6 +103,9 @@ def _converted(
         try:
             out += parameters.values(name, value)
         except ValueError as error:
+            if refused is not None:
+                refused.append((value, str(error)))
+                continue
             wrong.append(f"{place(index + 1)}: {error}" if not wrong else "")
     if wrong:
         more = f"; {counted(len(wrong) - 1, 'more item')} too" if len(wrong) > 1 else ""

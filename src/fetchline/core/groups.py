@@ -2,12 +2,13 @@
 
 A group is formed when it starts, of what is ready then. From there on it stays together: it waits, is attempted
 again, and remembers as one slot does. It comes apart when it is finished, when some of its items failed by
-themselves, or when it failed for good as a whole: then its halves are attempted, one after the other, and so on, until
-the item that is at fault stands alone. If the first half is good, the fault is in the second, which is halved without a
-call of its own: binary splitting (Sobel and Groll 1959, "Group testing to eliminate efficiently all defectives").
+themselves, or when it failed for good as a whole: then its halves are attempted, one after the other, and so on,
+until the item that is at fault stands alone. If the first half is good, the fault is in the second, which is halved
+without a call of its own: binary splitting (Sobel and Groll 1959, "Group testing to eliminate efficiently all
+defectives in a binomial sample").
 
-A half of a group whose attempts are used up has one attempt left. So a group of n items of which k are at fault costs
-at most 2 k log2(n) calls more than one that is not halved.
+A half of a group whose attempts are used up has one attempt left. So a group of n items of which k are at fault
+costs at most 2 k log2(n) calls more than one that is not halved.
 """
 
 from __future__ import annotations

@@ -124,8 +124,8 @@ class Schedule(Input):
             return None
         traffic = self.traffic
         if traffic is not None:
-            if traffic.hopeless(now):
-                self.stop("unavailable")
+            if (code := traffic.hopeless(now)) is not None:
+                self.stop(code)
                 return None
             if not traffic.may_start(self.running, now):
                 return None

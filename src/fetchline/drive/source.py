@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
@@ -64,6 +64,7 @@ class Source:
         self.abandoned = 0
         self.gave_up = False
         self.suspects: set[int] = set()
+        self.trials: Counter[ErrorCode] = Counter()  # attempts that failed, by code
         self.bug: BaseException | None = None
         self.clock = time.monotonic
         self.width = width
@@ -239,6 +240,7 @@ class Source:
         end = self.schedule.crashed if verdict.code == "crashed" else self.schedule.fail
         if not end(slot, token, error, verdict, now, units):
             return False
+        self.trials[verdict.code] += verdict.kind != "no_data"
         if self.pacer is not None and verdict.kind == "throttled":
             self.pacer.cool_down(now + verdict.delay)
         if self.attempts is not None:

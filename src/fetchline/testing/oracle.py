@@ -216,8 +216,10 @@ class Oracle:
             raise Broken("stop_is_kept", f"a start at {now} in an outage since {self.down_since}")
         self.probe, self.probe_pause = now + self.probe_pause, min(1.5, 2 * self.probe_pause)
 
-    def hopeless(self, now: float) -> bool:
-        return now >= self.down_since + self.limits.patience
+    def hopeless(self, now: float) -> ErrorCode | None:
+        if now >= self.down_since + self.limits.patience:
+            return "unavailable"
+        return "throttled" if self.cool_until > now + self.limits.patience else None
 
     def full(self) -> bool:
         """Whether the results held, with those in flight reckoned at the average, weigh what they may."""
@@ -256,6 +258,11 @@ class Oracle:
 
     def startable(self, now: float) -> float:
         """When the next item may start at the latest, a free unit and no stop given; infinite if none may."""
+        due = self._ready_at()
+        return max(due, self._paced()) if due < NEVER else NEVER
+
+    def _ready_at(self) -> float:
+        """When an item is there to start, whatever the pace says."""
         due = NEVER
         if not self.idle:
             return due
@@ -266,14 +273,16 @@ class Oracle:
             if item.state == HELD:
                 due = min(due, item.not_before)
             elif item.state == WAITING and item.index < self.fed:
-                due = -NEVER
-                break
-        return max(due, self._paced()) if due < NEVER else NEVER
+                return -NEVER
+        return due
 
     def refused(self, now: float) -> None:
         """No lease was given: was there a reason?"""
         if self.units < self.allowed and self.stop_code is None and self.startable(now) <= now:
             raise Broken("waiting_frees_the_slot", f"nothing starts at {now} with {self.units} units in use")
+        hopeless = self.stop_code is None and self.hopeless(now) is not None
+        if hopeless and self.units < self.concurrency and self._ready_at() <= now:
+            raise Broken("stop_is_kept", f"the run goes on at {now}, though nothing will start in time")
 
     def timer(self, due: float, now: float, live: Iterable[Item]) -> None:
         """After a refused lease the driver sleeps until ``due``: not too long, and not for nothing."""

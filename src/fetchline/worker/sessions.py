@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 
 from fetchline.errors import SessionFailed, WrongAnswer, text_of
 from fetchline.interfaces import SessionSpec
+from fetchline.verdict import refusal
 from fetchline.waiting import waits
 
 __all__ = ["OPENING", "SessionUse", "close", "count", "failure", "is_old", "open_", "pause", "slow"]
@@ -156,7 +157,7 @@ def open_(use: SessionUse) -> tuple[Any, ExitStack]:
 def pause(use: SessionUse, error: SessionFailed, failed: int, elapsed: float) -> float | None:
     """Seconds to wait before another login; None for no further one."""
     policy, cause = use.spec.login, error.__cause__ or error
-    if policy is None or failed >= policy.limit:
+    if policy is None or failed >= policy.limit or refusal(use.spec, cause) is not None:
         return None
     wait = policy.judge(cause, failed, elapsed)
     return wait if wait is None or waits() else 0.0

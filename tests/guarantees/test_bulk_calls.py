@@ -1,0 +1,225 @@
+"""One call for many items: each has its own result, in order, on every executor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+from lanes import Lane, Log, Session, until
+
+import fetchline as fl
+from fetchline.interfaces import AttemptInfo
+
+
+def said(log: Log) -> list[str]:
+    return [line[0] for line in log.lines()]
+
+
+@pytest.mark.parametrize("shape", ["mapping", "mapping by key", "list", "frame"])
+def test_bulk_answers_of_every_shape_are_dealt_out_in_order(lane: Lane, shape: str) -> None:
+    def squares(numbers: list[int]) -> Any:
+        match shape:
+            case "mapping":
+                return {n: n * n for n in reversed(numbers)}
+            case "mapping by key":
+                return {str(n): n * n for n in reversed(numbers)}
+            case "list":
+                return [n * n for n in numbers]
+        rows = [n for n in reversed(numbers) for _ in range(2)]
+        return pl.LazyFrame({"n": rows, "square": [n * n for n in rows]})
+
+    fetcher = lane.fetcher(squares, bulk=7, key_column="n" if shape == "frame" else None)
+    batch = lane.run(fetcher, range(50))
+    if shape == "frame":
+        assert batch.frame(key=None)["square"].to_list() == [n * n for n in range(50) for _ in range(2)]
+    else:
+        assert batch.values == [n * n for n in range(50)]
+    assert [result.key for result in batch] == [str(n) for n in range(50)]
+    assert batch.summary.calls == 8 and batch.summary.attempts == 50
+
+
+def test_bulk_keys_that_were_left_out_are_missing(lane: Lane) -> None:
+    batch = lane.run(
+        lane.fetcher(lambda keys: {key: key for key in keys if key != "c"}, bulk=3), list("abcde")
+    )
+    assert [result.is_success for result in batch] == [True, True, False, True, True]
+    assert batch[2].error_code == "missing" and isinstance(batch[2].error, fl.Missing)
+    assert "'c'" in batch[2].message and "'a'" in batch[2].message
+
+
+def test_bulk_values_may_be_errors_of_single_items(lane: Lane) -> None:
+    def some(keys: list[str]) -> dict[str, Any]:
+        return {key: {"b": ValueError("b is odd"), "c": fl.NoData("none")}.get(key, key) for key in keys}
+
+    batch = lane.run(lane.fetcher(some, bulk=4), list("abcd"))
+    assert [result.status for result in batch] == ["success", "failure", "empty", "success"]
+    assert batch[1].message == "ValueError: b is odd" and batch[1].error_code == "error"
+
+
+def test_bulk_poison_stands_alone_and_its_neighbours_are_delivered(lane: Lane) -> None:
+    def fussy(numbers: list[int]) -> list[int]:
+        if 13 in numbers:
+            raise ValueError("13 is not served")
+        return numbers
+
+    batch = lane.run(lane.fetcher(fussy, bulk=16), range(40))
+    assert [result.index for result in batch.failures] == [13]
+    assert batch[13].message == "ValueError: 13 is not served"
+    assert batch.summary.calls <= 3 + 2 * 4
+
+
+def test_bulk_calls_are_tried_again_as_they_were(lane: Lane, log: Log) -> None:
+    def flaky(keys: list[str]) -> list[str]:
+        log.note(",".join(keys))
+        if fl.attempt().number == 1:
+            raise ConnectionError("not now")
+        return [key.upper() for key in keys]
+
+    batch = lane.run(lane.fetcher(flaky, bulk=2, retry=fl.Try(2, 0)), list("abcd"))
+    assert batch.values == list("ABCD") and {result.attempts for result in batch} == {2}
+    assert sorted(said(log)) == ["a,b", "a,b", "c,d", "c,d"]
+
+
+def test_bulk_calls_keep_the_pace_as_one(lane: Lane) -> None:
+    batch = lane.run(lane.fetcher(lambda keys: keys, bulk=10, pace="10/s"), range(40))
+    assert batch.values == list(range(40))
+    assert 0.25 <= batch.summary.wall_s < 3
+
+
+def test_bulk_calls_time_out_and_are_halved(wide: Lane) -> None:
+    def slow(keys: list[str]) -> list[str]:
+        if "c" in keys:
+            time.sleep(1.5)
+        return keys
+
+    batch = wide.run(wide.fetcher(slow, bulk=4, timeout=0.3), list("abcd"))
+    assert [result.is_success for result in batch] == [True, True, False, True]
+    assert batch[2].error_code == "timeout"
+
+
+def test_a_bulk_call_that_kills_its_worker_costs_the_item_that_did_it() -> None:
+    def deadly(keys: list[str]) -> list[str]:
+        if "c" in keys:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return keys
+
+    batch = fl.run(
+        fl.Fetcher.of(deadly, bulk=4), list("abcdefg"), executor="process", workers=2, progress=None
+    )
+    assert [result.is_success for result in batch] == [key != "c" for key in "abcdefg"]
+    assert batch[2].error_code == "crashed"
+
+
+def test_bulk_writes_that_must_not_be_sent_twice_are_sent_once(lane: Lane, log: Log) -> None:
+    def write(keys: list[str]) -> list[str]:
+        log.note(",".join(keys))
+        raise ConnectionResetError("gone")
+
+    batch = lane.run(lane.fetcher(write, bulk=4, idempotent=False, retry=3), list("abcd"))
+    assert {failure.error_code for failure in batch.failures} == {"unknown_outcome"}
+    assert said(log) == ["a,b,c,d"]
+
+
+def test_a_remote_bulk_task_keeps_its_memo_and_its_items(lane: Lane) -> None:
+    def remote(keys: list[str]) -> dict[str, str]:
+        memo = fl.attempt().memo
+        if memo is None:
+            raise fl.NotReady(0.02, memo="+".join(keys))
+        assert memo == "+".join(keys)
+        return dict.fromkeys(keys, memo)
+
+    batch = lane.run(lane.fetcher(remote, bulk=2), list("abcdef"))
+    assert batch.values == ["a+b", "a+b", "c+d", "c+d", "e+f", "e+f"]
+
+
+def test_a_bulk_call_does_not_wait_for_a_slow_generator() -> None:
+    """What is there goes after ``linger``, though the call is not full and the input goes on."""
+    served: list[list[int]] = []
+
+    def numbers(keys: list[int]) -> list[int]:
+        served.append(keys)
+        return keys
+
+    def slow() -> Iterator[int]:
+        yield from range(3)
+        until(lambda: bool(served), "the first call, though the input blocks")
+        yield 3
+
+    fetcher = fl.Fetcher.of(numbers, bulk=fl.Bulk(100, linger=0.05))
+    assert [result.value for result in fl.stream(fetcher, slow())] == [0, 1, 2, 3]
+    assert served == [[0, 1, 2], [3]]
+
+
+def test_bulk_items_of_one_call_share_a_session_and_equal_ones_are_one(lane: Lane, log: Log) -> None:
+    def ask(keys: list[str], *, session: Session = fl.injected) -> dict[str, str]:
+        log.note(",".join(keys))
+        return {key: key.upper() for key in keys}
+
+    fetcher = lane.fetcher(ask, bulk=4, session=lambda: Session(log))
+    batch = lane.run(fetcher, list("abcabcabc"), dedupe=True)
+    assert batch.values == list("ABCABCABC")
+    assert [result.origin for result in batch] == ["fetched"] * 3 + ["shared"] * 6
+    assert batch.summary.calls == 1
+
+
+def test_a_list_that_does_not_fit_is_nobodys(lane: Lane) -> None:
+    """Nobody knows which of the items was left out, so none gets another's value."""
+    batch = lane.run(lane.fetcher(lambda keys: [key for key in keys if key != "b"], bulk=3), list("abc"))
+    assert [result.is_success for result in batch] == [True, False, True]
+    assert batch[1].error_code == "wrong_answer"
+
+
+@pytest.mark.parametrize("answer", ["text", 7, None])
+def test_an_answer_that_cannot_be_taken_apart_says_what_could_be(lane: Lane, answer: Any) -> None:
+    batch = lane.run(lane.fetcher(lambda keys: answer, bulk=2), list("ab"))
+    assert all("returns a mapping" in failure.message for failure in batch.failures) and batch.n_failed == 2
+
+
+def test_a_frame_without_a_key_column_says_how_to_declare_it(lane: Lane) -> None:
+    batch = lane.run(lane.fetcher(lambda keys: pl.DataFrame({"k": keys}), bulk=2), list("ab"))
+    assert "key_column=" in batch[0].message
+
+
+def test_rows_of_others_do_not_reach_anybody(lane: Lane) -> None:
+    """What was not asked for is left out; what was asked for and is not there is missing."""
+
+    def rows(keys: list[str]) -> pl.DataFrame:
+        return pl.DataFrame({"k": ["z", *keys[1:], "y"]})
+
+    batch = lane.run(lane.fetcher(rows, bulk=3, key_column="k"), list("abc"))
+    assert [result.is_success for result in batch] == [False, True, True]
+    assert batch[0].error_code == "missing"
+    assert batch.frame(key=None)["k"].to_list() == ["b", "c"]
+
+
+@pytest.mark.parametrize("bulk", [0, -1, True, "50"])
+def test_a_bulk_size_is_a_count(bulk: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="bulk"):
+        fl.Fetcher.of(lambda keys: keys, bulk=bulk)
+
+
+class Told:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.attempts: list[AttemptInfo] = []
+
+    @fl.hookimpl
+    def fetchline_attempt_finished(self, run: fl.RunInfo, attempt: AttemptInfo) -> None:
+        self.attempts.append(attempt)
+
+
+def test_attempt_finished_is_told_of_each_item_of_a_bulk_call(lane: Lane) -> None:
+    told = Told()
+    fetcher = lane.fetcher(lambda keys: {key: key for key in keys if key != "b"}, bulk=3)
+    lane.run(fetcher, list("abc"), plugins=[told])
+    assert [(one.key, one.number, one.verdict and one.verdict.code) for one in told.attempts] == [
+        ("a", 1, None),
+        ("b", 1, "missing"),
+        ("c", 1, None),
+    ]
