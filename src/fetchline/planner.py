@@ -62,14 +62,14 @@ class Plan:
         return max(self.least_s + call_s, -(-self.calls // self.concurrency) * call_s)
 
     def __str__(self) -> str:
-        lines = [f"{self.fetcher}: {self.calls:,} calls on {self.executor} x {self.concurrency}"]
+        lines = [f"{self.fetcher}: {_counted(self.calls, 'call')} on {self.executor} x {self.concurrency}"]
         if self.keys:
             shown = ", ".join(self.keys[:_SHOWN])
             lines.append(f"  items     {shown}{', ...' if len(self.keys) > _SHOWN else ''}")
         if self.bulk > 1:
-            lines.append(f"  bulk      {len(self.keys):,} items, up to {self.bulk} in a call")
+            lines.append(f"  bulk      {_counted(len(self.keys), 'item')}, up to {self.bulk} in a call")
         if self.shared:
-            lines.append(f"  shared    {self.shared:,} more items have the keys of these")
+            lines.append(f"  shared    {_counted(self.shared, 'more item')} with keys of these")
         if self.least_s:
             lines.append(f"  pace      at least {self.least_s:.1f} s")
         for item, why in self.refused[:_SHOWN]:
@@ -122,6 +122,10 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
         bulk=bulk,
         least_s=_least_seconds(pace.windows, calls) if pace is not None and pace.windows else 0.0,
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _least_seconds(windows: Iterable[tuple[int, float]], calls: int) -> float:

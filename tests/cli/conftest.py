@@ -52,6 +52,11 @@ def double(n: int) -> dict:
     return {"twice": 2 * n}
 
 
+@fl.fetcher("shop.squares", bulk=10)
+def squares(numbers: list[int]) -> dict:
+    return {n: {"n": n, "square": n * n} for n in numbers}
+
+
 @fl.fetcher("shop.typed")
 def typed(n: int, *, start: date, side: Side = Side.BUY, kind: Literal["adj", "raw"] = "raw",
           limit: int | None = 3, session=None) -> dict:
