@@ -75,7 +75,8 @@ def test_the_whole_demonstration_shows_every_part_within_its_time() -> None:
     answers = {status: int(count) for count, status in saw}
     assert (answers["200"], answers["404"]) == (840, 3)
     assert answers["503"] > 20
-    assert answers["429"] > 0
+    # A machine too slow to go beyond the limit is not refused: 843 at 200 a second after a burst of 200 take 3.2 s.
+    assert answers.get("429", 0) > 0 or float(took[1]) > 6
     title, *shown = part(done.stdout, "the code that did it").splitlines()
     name = re.search(r"example\w*\.py", title)
     assert name

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,8 @@ class NamedPace:
             isolation_level=None,
             check_same_thread=False,
         )
+        # A fetcher's plain calls keep theirs for as long as the fetcher lives.
+        self._end = weakref.finalize(self, self._base.close)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -115,7 +118,7 @@ class NamedPace:
 
     def close(self) -> None:
         with self._lock:
-            self._base.close()
+            self._end()
 
 
 class Pacer:
