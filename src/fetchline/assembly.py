@@ -154,7 +154,7 @@ class Run:
             dedupe=("window" if self.emits else "run") if self.config.dedupe else None,
             bulk=bulk.size,
             linger=bulk.linger if waits() else 0.0,
-            halves=policies.idempotent,
+            idempotent=policies.idempotent,
         )
 
     def _take_whole(self, items: Any) -> Sequence[Any] | None:
@@ -414,13 +414,15 @@ class Run:
 
     def again(self, items: list[Any]) -> Batch[Any]:
         """Run some items once more, with the same options."""
-        return Run(self.fetcher, items, {"config": self._config_again()}, progress="auto").batch_here()
+        # What failed once may again: that is told with the rest, not raised in their place.
+        config = replace(self._config_again(), on_error="collect")
+        return Run(self.fetcher, items, {"config": config}, progress="auto").batch_here()
 
-    def undo(self, results: Sequence[Result[Any]], options: dict[str, Any]) -> Batch[Any]:
+    def undo(self, results: Sequence[Result[Any]], undone: set[int], options: dict[str, Any]) -> Batch[Any]:
         """Undo the successes among some results."""
         from fetchline.undo import undo
 
-        return undo(self.fetcher, results, self._config_again(), self.key, options)
+        return undo(self.fetcher, results, undone, self._config_again(), self.key, options)
 
     def _config_again(self) -> BatchConfig:
         executor = self.config.executor if self.crew.given is None else self.crew.given

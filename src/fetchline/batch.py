@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from fetchline.columns import Listed, Merged, Reading, Results
 from fetchline.errors import BatchFailed
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "of_results"]
 
 T = TypeVar("T")
+Undo: TypeAlias = "Callable[[Sequence[Result[Any]], set[int], dict[str, Any]], Batch[Any]]"
 
 
 def _rows(value: Any) -> int | None:
@@ -45,8 +46,10 @@ def _unpickle(
     return Batch(Listed(results), reading=reading, summary=summary, complete=complete)
 
 
-def of_results(name: str, results: list[Result[Any]]) -> Batch[Any]:
-    """Make a batch of results that are at hand."""
+def of_results(
+    name: str, results: list[Result[Any]], again: Callable[[list[Any]], Batch[Any]] | None = None
+) -> Batch[Any]:
+    """Make a batch of results that are at hand; ``again`` runs some of their items once more."""
     summary = Summary(fetcher=name, total=len(results))
     for result in results:
         summary.attempts += result.attempts
@@ -59,7 +62,7 @@ def of_results(name: str, results: list[Result[Any]]) -> Batch[Any]:
             summary.codes[result.error_code] += 1
             summary.first_keys.setdefault(result.error_code, result.key)
     summary.calls = summary.attempts
-    return Batch(Listed(results), reading=Reading(fetcher=name), summary=summary)
+    return Batch(Listed(results), reading=Reading(fetcher=name), summary=summary, again=again)
 
 
 class Batch(Sequence[Result[T]], Generic[T]):
@@ -79,7 +82,7 @@ class Batch(Sequence[Result[T]], Generic[T]):
     ([2, 4], 0)
     """
 
-    __slots__ = ("_again", "_reading", "_results", "_undo", "complete", "summary")
+    __slots__ = ("_again", "_reading", "_results", "_undo", "_undone", "complete", "summary")
 
     def __init__(
         self,
@@ -89,12 +92,14 @@ class Batch(Sequence[Result[T]], Generic[T]):
         summary: Summary,
         complete: bool = True,
         again: Callable[[list[Any]], Batch[Any]] | None = None,
-        undo: Callable[[Sequence[Result[Any]], dict[str, Any]], Batch[Any]] | None = None,
+        undo: Undo | None = None,
+        undone: set[int] | None = None,
     ) -> None:
         self._results = results
         self._reading = reading
         self._again = again
         self._undo = undo
+        self._undone = set() if undone is None else undone
         self.summary = summary
         self.complete = complete
 
@@ -265,14 +270,15 @@ class Batch(Sequence[Result[T]], Generic[T]):
             complete=later.complete,
             again=self._again,
             undo=self._undo,
+            undone=self._undone,
         )
 
     def undo(self, **options: Any) -> Batch[Any]:
         """Undo what was written, the last item first, with the fetcher's ``undo=``: a function of item and value.
 
         One at a time, each tried again as the fetcher's retry policy says, or three times if it has none; a failure
-        does not keep the others from being undone. What another item's write stood for (``origin`` shared) is undone
-        once.
+        does not keep the others from being undone. Called again, it undoes what is left. What another item's write
+        stood for (``origin`` shared) is undone once.
 
         Args:
             options: of the run that undoes, such as ``concurrency=8``.
@@ -297,7 +303,7 @@ class Batch(Sequence[Result[T]], Generic[T]):
         """
         if self._undo is None:
             raise RuntimeError("this batch did not come from a run, so nothing can be undone")
-        return self._undo(self, options)
+        return self._undo(self, self._undone, options)
 
     # -- looking --------------------------------------------------------------------------------------------
 

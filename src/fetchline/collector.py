@@ -116,7 +116,7 @@ class Collector:
             self._first_index[verdict.code] = slot.index
             summary.first_keys[verdict.code] = self.reading.key_of(slot.item)
         summary.codes[verdict.code] += 1
-        if self._stop_on_failure and self.raised is None and verdict.code not in ("cancelled", "deadline"):
+        if self._stop_on_failure and self.raised is None and not _is_of_the_stop(verdict):
             result = self.record(slot)
             assert isinstance(result, Failure)
             self.raised = result
@@ -238,8 +238,8 @@ class Collector:
         summary.calls = summary.attempts
         if isinstance(run.schedule, BulkSchedule):
             summary.calls, summary.ran_s = run.schedule.calls, run.schedule.ran_s
-        if not isinstance(run.schedule, BulkSchedule):  # a call's failure there is not an item's
-            summary.retried = run.source.trials - summary.codes
+        bulk = isinstance(run.schedule, BulkSchedule)
+        summary.retried = run.source.trials if bulk else run.source.trials - summary.codes
         summary.abandoned = run.source.abandoned
         summary.stopped = run.schedule.stopping
         if self.wants_attempts:
@@ -291,6 +291,12 @@ class Collector:
             again=self._run.again,
             undo=self._run.undo,
         )  # fmt: skip
+
+
+def _is_of_the_stop(verdict: Verdict) -> bool:
+    return verdict.code in ("cancelled", "deadline") or (
+        verdict.kind == "stop" and verdict.code == "unknown_outcome"
+    )
 
 
 def _each(slot: Slot, verdict: Verdict | None) -> Iterator[tuple[Slot, Verdict | None]]:

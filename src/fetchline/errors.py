@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fetchline.durations import check_seconds
@@ -162,8 +163,18 @@ class WrongAnswer(FetchlineError, ValueError):
     """An answer that is not the answer to what was asked: other rows, other columns.
 
     Raised by ``check=``, ``key_column=`` and ``schema=``, and by fetch functions that see it themselves. It is
-    charged as an error is, and the next attempt gets a fresh session.
+    charged as an error is.
+
+    Args:
+        suspect: the session may mix up its answers: the next attempt gets a fresh one.
     """
+
+    def __init__(self, message: str, *, suspect: bool = True) -> None:
+        super().__init__(message)
+        self.suspect = suspect
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(WrongAnswer, suspect=self.suspect), self.args
 
 
 class Missing(FetchlineError, LookupError):

@@ -88,6 +88,8 @@ class Policies:
             raise TypeError(f"idempotent must be True or False, not {self.idempotent!r}")
         if self.schema is not None and not isinstance(self.schema, Mapping):
             raise TypeError(f"schema must map column names to polars types, not {self.schema!r}")
+        if self.schema is not None:
+            _check_types(self.schema)
         if self.decode is not None:
             from fetchline.decode import check
 
@@ -217,7 +219,7 @@ class Fetcher(Generic[P, R, T]):
         known = Policies.__dataclass_fields__
         unknown = [name for name in changes if name not in known]
         if unknown:
-            raise TypeError(f"a fetcher has no policy {unknown[0]!r}; it has {', '.join(known)}")
+            raise TypeError(_no_such_policy(unknown[0]))
         made = type(self)(self.function, self.name, replace(self.policies, **changes))
         _fits(made)
         return made
@@ -276,6 +278,17 @@ class Fetcher(Generic[P, R, T]):
         return Fetcher, (self.function, self.name, self.policies)
 
 
+def _check_types(schema: Mapping[str, Any]) -> None:
+    """Refuse what is no type of a column, or half of one, such as ``pl.Datetime`` without a unit."""
+    import polars as pl  # whoever names its types has it imported
+
+    for name, kind in schema.items():
+        try:
+            pl.Schema({name: kind})
+        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+            raise TypeError(f"schema: the type of {name!r} cannot be {kind!r}: {error}") from error
+
+
 def _signature(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(function).parameters
@@ -284,8 +297,10 @@ def _signature(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def _fits(fetcher: Fetcher[Any, Any, Any]) -> None:
-    """Refuse a check that asks for arguments the function has not got."""
-    check, bulk = fetcher.policies.check, fetcher.policies.bulk
+    """Refuse a check that asks for arguments the function has not got, and an undo that takes others than it gets."""
+    check, bulk, undo = fetcher.policies.check, fetcher.policies.bulk, fetcher.policies.undo
+    if undo is not None:
+        _takes_two(fetcher.name, undo.function if isinstance(undo, Fetcher) else undo)
     if check is None:
         return
     takes = [p for p in _signature(check).values() if p.kind is not p.VAR_KEYWORD]
@@ -300,6 +315,21 @@ def _fits(fetcher: Fetcher[Any, Any, Any]) -> None:
                 f"check= of {fetcher.name!r} asks for {parameter.name!r}, which {_shown(fetcher.function)} has not; "
                 f"beside the answer it gets the function's arguments by their names: {', '.join(known)}"
             )
+
+
+def _takes_two(name: str, undo: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(undo)
+    except (TypeError, ValueError):
+        return  # some built-ins have none
+    given = {name: None for name, p in signature.parameters.items() if p.default is injected}
+    try:
+        signature.bind(None, None, **given)
+    except TypeError as error:
+        raise TypeError(
+            f"undo= of {name!r} is called with an item and what was returned for it, which {_shown(undo)} does not "
+            f"take: {error}"
+        ) from None
 
 
 def _shown(function: Callable[..., Any]) -> str:
@@ -329,6 +359,14 @@ def _import(module: str, qualname: str) -> Any:
     for part in qualname.split("."):
         found = getattr(found, part)
     return found
+
+
+def _no_such_policy(name: str) -> str:
+    from fetchline.config import BatchConfig
+
+    if name in BatchConfig.__dataclass_fields__:
+        return f"{name} is an option of a run, not a policy of a fetcher: write run(..., {name}=...)"
+    return f"a fetcher has no policy {name!r}; it has {', '.join(Policies.__dataclass_fields__)}"
 
 
 class _Decorator(Protocol):
@@ -407,8 +445,7 @@ def fetcher(target: Any = None, /, *, registry: Registry | None = None, **polici
     """
     unknown = [name for name in policies if name not in Policies.__dataclass_fields__]
     if unknown:
-        known = ", ".join(Policies.__dataclass_fields__)
-        raise TypeError(f"a fetcher has no policy {unknown[0]!r}; it has {known}")
+        raise TypeError(_no_such_policy(unknown[0]))
     if target is not None and not isinstance(target, str):
         if not callable(target):
             raise TypeError(f"@fetcher decorates a function, not {target!r}; options are keywords")

@@ -191,7 +191,7 @@ def _stack(frames: list[pl.DataFrame], keys: Sequence[str], schema: pl.Schema | 
         if schema is None:
             return stacked
         _check_declared(stacked, keys[0], schema)
-        return _cast(stacked, frames, keys, schema)
+        return _cast(stacked, frames, keys, schema, declared=True)
 
     # Looking at the types of every frame takes as long as joining them, hence only here.
     places: dict[_Shape, list[int]] = {}
@@ -208,7 +208,9 @@ def _stack(frames: list[pl.DataFrame], keys: Sequence[str], schema: pl.Schema | 
     pieces = list(frames)
     for having in places.values():
         alike = [frames[place] for place in having]
-        cast_alike = _cast(pl.concat(alike), alike, [keys[place] for place in having], target)
+        cast_alike = _cast(
+            pl.concat(alike), alike, [keys[place] for place in having], target, declared=schema is not None
+        )
         if len(places) == 1:
             return cast_alike
         start = 0
@@ -249,7 +251,7 @@ def conform(value: Any, schema: Mapping[str, Any] | pl.Schema, key: str) -> Any:
         return value
     declared = pl.Schema(schema)
     _check_declared(frame, key, declared)
-    cast = _cast(frame.select(declared.names()), [frame], [key], declared)
+    cast = _cast(frame.select(declared.names()), [frame], [key], declared, declared=True)
     return cast if isinstance(value, pl.DataFrame) else value
 
 
@@ -335,7 +337,12 @@ def _wider(one: pl.DataType, two: pl.DataType) -> pl.DataType | None:
 
 
 def _cast(
-    stacked: pl.DataFrame, frames: Sequence[pl.DataFrame], keys: Sequence[str], schema: pl.Schema
+    stacked: pl.DataFrame,
+    frames: Sequence[pl.DataFrame],
+    keys: Sequence[str],
+    schema: pl.Schema,
+    *,
+    declared: bool,
 ) -> pl.DataFrame:
     """Cast frames that were stacked; an error names the one that does not cast."""
     import polars as pl
@@ -346,12 +353,41 @@ def _cast(
     for name, dtype in schema.items():
         column = stacked[name]
         try:
-            columns.append(column.cast(dtype))
-        except pl.exceptions.PolarsError as error:
+            columns.append(_as_declared(column, dtype) if declared else column.cast(dtype))
+        except (pl.exceptions.PolarsError, _Loss) as error:
             if len(frames) > 1:
                 for frame, key in zip(frames, keys, strict=True):
-                    _cast(frame, [frame], [key], schema)
+                    _cast(frame, [frame], [key], schema, declared=declared)
             raise ValueError(
                 f"the column {name!r} of {keys[0]!r} is {column.dtype} and does not cast to {dtype}: {error}"
             ) from error
     return pl.DataFrame(columns)
+
+
+class _Loss(Exception):
+    """A value would become another one."""
+
+
+def _as_declared(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Cast a column to a declared type: text to dates and times too, but nothing that changes a value."""
+    import polars as pl
+
+    if column.dtype == dtype:
+        return column
+    if column.dtype == pl.String and dtype.is_temporal():
+        match dtype:
+            case pl.Date():
+                return column.str.to_date()
+            case pl.Datetime():
+                return column.str.to_datetime().cast(dtype)
+            case pl.Time():
+                return column.str.to_time()
+    cast = column.cast(dtype)
+    plain = [kind.is_numeric() or kind.is_temporal() or kind == pl.Boolean for kind in (column.dtype, dtype)]
+    if all(plain) and not (column.dtype.is_float() and dtype.is_float()):
+        changed = column.ne_missing(cast.cast(column.dtype))
+        if changed.any():
+            place = changed.arg_max()
+            assert place is not None
+            raise _Loss(f"{column[place]!r} would become {cast[place]!r}")
+    return cast

@@ -24,7 +24,8 @@ class Summary:
         shared: successes that have another item's value, as their keys are equal; among the succeeded.
         attempts: calls of the function, each counted once for every item it was for.
         calls: calls of the function.
-        retried: failed attempts that were not the end of their item, by code; not counted in bulk.
+        retried: failed attempts that were not the end of their item, by code; of bulk calls, all
+            that failed.
         wall_s: seconds from start to end.
         ran_s: seconds attempts ran, all added up.
         limited_s: seconds for which an item was ready and a worker free, and the pace, a cooldown or an outage had
@@ -113,8 +114,9 @@ class Summary:
         if self.failed:
             lines.append(f"  failed    {self.failed:,}: {self.failures_by_code}")
         again = self.attempts - self.total
+        calls = f" in {self.calls:,} call{'s' * (self.calls != 1)}" if self.calls < self.attempts else ""
         lines.append(
-            f"  attempts  {self.attempts:,}" + (f" in {self.calls:,} calls" if self.calls < self.attempts else "")
+            f"  attempts  {self.attempts:,}{calls}"
             + (f", {again:,} more than one each" if again > 0 else "")
             + f"; {self.ran_s:.2f} s added up"
         )  # fmt: skip

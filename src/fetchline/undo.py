@@ -24,16 +24,22 @@ _TRIES = Try(3)
 def undo(
     fetcher: Fetcher[Any, Any, Any],
     results: Sequence[Result[Any]],
+    undone: set[int],
     config: BatchConfig,
     key: Callable[[Any], str] | None,
     options: Mapping[str, Any],
 ) -> Batch[Any]:
-    """Undo the successes of a run, the last item first; see ``Batch.undo``."""
+    """Undo the successes of a run, the last item first; see ``Batch.undo``.
+
+    Args:
+        undone: indexes of those that have been undone before; the others are added when they are.
+    """
     if fetcher.policies.undo is None:
         raise TypeError(f"{fetcher.name!r} says not how it is undone: declare @fetcher(undo=...)")
     undoer = _undoer(fetcher)
-    written = [one for one in reversed(results) if _is_written(one)]
-    items = [Args(one.item, one.value) for one in written if isinstance(one, Success)]
+    written = [one for one in reversed(results) if _is_written(one) and one.index not in undone]
+    items = {one.index: Args(one.item, one.value) for one in written if isinstance(one, Success)}
+    index_of = {id(item): index for index, item in items.items()}
     config = replace(
         config,
         executor=config.executor if undoer.is_async == fetcher.is_async else None,
@@ -48,13 +54,18 @@ def undo(
         deadline=None,
     )
     width = {} if config.executor == "serial" else {"concurrency": 1}
-    undone = iter(
-        Run(undoer, items, {**width, **options, "config": config}, progress=None, alike=True).batch_here()
-    )
-    told = [next(undone) if isinstance(one, Success) else _unknown(one) for one in written]
+
+    def attempt(some: list[Args]) -> Batch[Any]:
+        given = {**width, **options, "config": config}
+        batch = Run(undoer, some, given, progress=None, alike=True).batch_here()
+        undone.update(index_of[id(result.item)] for result in batch.successes)
+        return batch
+
+    outcomes = iter(attempt(list(items.values())))
+    told = [next(outcomes) if isinstance(one, Success) else _unknown(one) for one in written]
     for index, result in enumerate(told):
         result.index = index
-    return of_results(undoer.name, told)
+    return of_results(undoer.name, told, again=attempt)
 
 
 def _undoer(fetcher: Fetcher[Any, Any, Any]) -> Fetcher[Any, Any, Any]:

@@ -112,7 +112,8 @@ class Judge:
         if verdict is None and answer is not None:
             status = answer[0]
             if _is_final(status):
-                verdict = Verdict("permanent", "permanent")
+                # Whoever is not let in with one item is not with another.
+                verdict = Verdict("permanent", "session" if status in (401, 407) else "permanent")
             elif status >= 500:
                 verdict = Verdict("retry", "unavailable")
         if verdict is not None and verdict.kind == "permanent" and _decides(self.policy):

@@ -118,7 +118,11 @@ def test_items_of_a_bulk_fetcher_are_converted_each(invoke: Invoke) -> None:
     (three, *_) = got = rows(invoke("run", "shop.squares", "3", "4", "3", "--dedupe", "--out", "-"))
     assert three == {"key": "3", "n": "3", "square": "9"} and len(got) == 3
     planned = invoke("plan", "shop.squares", "3", "4", "3", "--dedupe")
-    assert planned.exit_code == 0 and "1 call on" in planned.stdout and "1 more item with keys of these" in planned.stdout
+    assert (
+        planned.exit_code == 0
+        and "1 call on" in planned.stdout
+        and "1 more item with keys of these" in planned.stdout
+    )
 
 
 def test_items_from_a_file_skip_blank_lines_and_keep_order(invoke: Invoke, tmp_path: Path) -> None:

@@ -89,12 +89,16 @@ def test_the_end_of_the_input_ends_the_wait() -> None:
     assert group_of(schedule).item == (1, 2)
 
 
-def test_a_full_window_does_not_hold_an_incomplete_call_for_ever() -> None:
-    schedule = bulk(10, window=4, linger=0.5)
+def test_a_full_window_does_not_hold_an_incomplete_call() -> None:
+    """Nothing more can come before something has left: the call goes at once, or, beside others, after its time."""
+    schedule = bulk(3, window=4, linger=0.5)
     schedule.feed_from(range(8))
-    first = schedule.lease(0.0)
-    assert first is None and schedule.timer(0.0) == 0.5
-    assert group_of(schedule, 0.5).item == (0, 1, 2, 3)
+    assert group_of(schedule).item == (0, 1, 2)
+    assert schedule.lease(0.0) is None and schedule.timer(0.0) == 0.5
+    assert group_of(schedule, 0.5).item == (3,)
+    wide = bulk(10, window=4, linger=0.5)
+    wide.feed_from(range(8))
+    assert group_of(wide).item == (0, 1, 2, 3)
 
 
 def test_each_item_has_its_own_result_in_input_order() -> None:
@@ -184,7 +188,7 @@ def test_a_call_that_fails_for_good_is_halved_until_the_poison_stands_alone() ->
     assert schedule.finished
 
 
-def test_a_half_has_one_attempt_where_the_whole_had_used_them_up() -> None:
+def test_a_half_is_halved_at_once_where_the_whole_had_used_its_attempts_up_and_a_lone_item_has_all() -> None:
     schedule = bulk(2, retry=3)
     schedule.feed_from(range(2))
     now = 0.0
@@ -197,7 +201,40 @@ def test_a_half_has_one_attempt_where_the_whole_had_used_them_up() -> None:
         items.append(slot.item)
         assert isinstance(slot, Group)
         fail(schedule, slot, RETRY, now)
-    assert items == [(0, 1)] * 3 + [(0,), (1,)]
+    assert items == [(0, 1)] * 3 + [(0,)] * 3 + [(1,)] * 3
+
+
+def test_what_the_network_does_to_a_half_costs_nobody_else() -> None:
+    """A half that finds no connection is tried again, though the whole had used its attempts up on the poison."""
+    down = Verdict("retry", "unavailable", 1.0)
+    schedule = bulk(4, retry=2, breaker=0)
+    schedule.feed_from(range(4))
+    now, seen = 0.0, []
+    while not schedule.finished:
+        slot = schedule.lease(now)
+        if slot is None:
+            now += 1.0
+            continue
+        assert isinstance(slot, Group)
+        seen.append(slot.item)
+        if seen.count(slot.item) == 1 and len(slot.item) == 2:
+            fail(schedule, slot, down, now)
+        elif 3 in slot.item:
+            fail(schedule, slot, RETRY, now)
+        else:
+            answer(schedule, slot, now)
+    slots = ended(schedule)
+    assert [slots[n].state for n in range(4)] == [DONE, DONE, DONE, FAILED]
+    assert slots[3].verdict == RETRY
+
+
+def test_a_group_whose_last_attempt_found_no_connection_is_halved_for_what_came_before() -> None:
+    schedule = bulk(2, retry=2)
+    schedule.feed_from(range(2))
+    first = group_of(schedule)
+    fail(schedule, first, RETRY)
+    fail(schedule, group_of(schedule, 1.0), Verdict("retry", "unavailable"), 1.0)
+    assert group_of(schedule, 1.0).item == (0,)
 
 
 def test_a_refused_login_is_nobodys_poison() -> None:
@@ -209,7 +246,7 @@ def test_a_refused_login_is_nobodys_poison() -> None:
 
 
 def test_writes_that_must_not_be_sent_twice_are_not_halved() -> None:
-    schedule = bulk(4, halves=False)
+    schedule = bulk(4, idempotent=False)
     schedule.feed_from(range(4))
     fail(schedule, group_of(schedule), PERMANENT)
     assert {slot.state for slot in ended(schedule).values()} == {FAILED}
@@ -334,7 +371,7 @@ def play(draw: random.Random) -> None:
         retry=draw.randint(1, 3),
         bulk=size,
         linger=draw.choice([0.0, 2.0]),
-        halves=draw.random() < 0.5,
+        idempotent=draw.random() < 0.5,
         fail_fast=draw.random() < 0.25,
         timeout=draw.choice([None, 3.0]),
         hold=draw.choice([NEVER, NEVER, 4.0]),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -155,6 +157,28 @@ def test_a_bulk_call_does_not_wait_for_a_slow_generator() -> None:
     assert served == [[0, 1, 2], [3]]
 
 
+def test_a_bulk_call_does_not_wait_for_a_source_that_pauses(wide: Lane) -> None:
+    """Nobody looks again when nothing comes: a timer has to."""
+    go = threading.Event()
+
+    def pausing() -> Iterator[str]:
+        time.sleep(0.3)  # every worker has found nothing by now
+        yield "a"
+        assert go.wait(20)
+
+    fetcher = wide.fetcher(lambda keys: list(keys), bulk=fl.Bulk(25, linger=0.05))
+    for result in wide.stream(fetcher, pausing()):
+        assert result.value == "a"
+        go.set()
+
+
+def test_a_window_smaller_than_a_call_goes_on(wide: Lane) -> None:
+    fetcher = wide.fetcher(lambda keys: list(keys), bulk=fl.Bulk(25, linger=30))
+    results = wide.stream(fetcher, itertools.count(), window=10)
+    assert [next(results).value for _ in range(35)] == list(range(35))
+    results.close()
+
+
 def test_bulk_items_of_one_call_share_a_session_and_equal_ones_are_one(lane: Lane, log: Log) -> None:
     def ask(keys: list[str], *, session: Session = fl.injected) -> dict[str, str]:
         log.note(",".join(keys))
@@ -185,16 +209,60 @@ def test_a_frame_without_a_key_column_says_how_to_declare_it(lane: Lane) -> None
     assert "key_column=" in batch[0].message
 
 
-def test_rows_of_others_do_not_reach_anybody(lane: Lane) -> None:
-    """What was not asked for is left out; what was asked for and is not there is missing."""
+@pytest.mark.parametrize("form", [pl.DataFrame, dict, list], ids=["frame", "mapping", "rows"])
+def test_rows_of_others_do_not_reach_anybody(lane: Lane, form: Any) -> None:
+    """Somebody else's row in the place of one that was asked for: it may be somebody else's answer altogether."""
 
-    def rows(keys: list[str]) -> pl.DataFrame:
-        return pl.DataFrame({"k": ["z", *keys[1:], "y"]})
+    def rows(keys: list[str]) -> Any:
+        there = ["z", *keys[1:]] if fl.attempt().number == 1 else keys
+        if form is dict:
+            return {key: [{"k": key}] for key in there}
+        return pl.DataFrame({"k": there}) if form is pl.DataFrame else [{"k": key} for key in there]
+
+    column = None if form is dict else "k"
+    once = lane.run(lane.fetcher(rows, bulk=3, key_column=column), list("abc"))
+    assert [result.is_success for result in once] == [False, True, True]
+    assert once[0].error_code == "wrong_answer" and "'z' was not asked for" in once[0].message
+    assert once.frame(key=None)["k"].to_list() == ["b", "c"]
+    twice = lane.run(lane.fetcher(rows, bulk=3, key_column=column, retry=fl.Try(2, 0)), list("abc"))
+    assert twice.frame(key=None)["k"].to_list() == ["a", "b", "c"]
+    assert [result.attempts for result in twice] == [2, 1, 1]
+
+
+def test_more_than_was_asked_for_hurts_nobody(lane: Lane) -> None:
+    fetcher = lane.fetcher(lambda keys: {key: key for key in "abcxyz"}, bulk=3)
+    assert lane.run(fetcher, list("abc")).values == ["a", "b", "c"]
+
+
+def test_rows_as_dicts_are_dealt_out_by_the_key_column(lane: Lane) -> None:
+    def rows(keys: list[str]) -> list[dict[str, Any]]:
+        return [{"k": key, "n": n} for n in range(2) for key in keys if key != "b"]
 
     batch = lane.run(lane.fetcher(rows, bulk=3, key_column="k"), list("abc"))
-    assert [result.is_success for result in batch] == [False, True, True]
-    assert batch[0].error_code == "missing"
-    assert batch.frame(key=None)["k"].to_list() == ["b", "c"]
+    assert batch[0].value == [{"k": "a", "n": 0}, {"k": "a", "n": 1}]
+    assert batch[1].error_code == "missing"
+
+
+def test_equal_items_of_one_call_are_asked_for_once(lane: Lane, log: Log) -> None:
+    def rows(keys: list[str]) -> pl.DataFrame:
+        log.note(",".join(keys))
+        return pl.DataFrame({"k": keys})
+
+    batch = lane.run(lane.fetcher(rows, bulk=4, key_column="k"), list("aaba"))
+    assert batch.frame(key=None)["k"].to_list() == list("aaba")
+    assert said(log) == ["a,b"]
+
+
+def test_a_call_that_is_not_let_in_is_not_halved(lane: Lane) -> None:
+    class Refused(Exception):
+        status = 401
+
+    def refused(keys: list[str]) -> None:
+        raise Refused("who are you?")
+
+    batch = lane.run(lane.fetcher(refused, bulk=50), range(100))
+    assert batch.summary.calls == 2
+    assert {failure.error_code for failure in batch.failures} == {"session"}
 
 
 @pytest.mark.parametrize("bulk", [0, -1, True, "50"])

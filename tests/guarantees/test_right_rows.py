@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -81,6 +83,60 @@ def test_a_frame_of_other_columns_fails_where_it_was_fetched_and_alone(lane: Lan
     assert "'B'" in batch[1].message and "'C'" in batch[2].message
     assert batch[0].value.schema == {"close": pl.Float64}
     assert batch.frame()["close"].to_list() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "why"),
+    [
+        (pl.Int64, 1.5, "1.5 would become 1"),
+        (pl.Boolean, 2, "2 would become True"),
+        (pl.Date, 1.5, "1.5 would become"),
+        (pl.Decimal(9, 1), Decimal("1.19"), "would become"),
+        (pl.Date, datetime(2024, 1, 2, 16), "would become"),
+        (pl.Int8, 1000, "Int8"),
+    ],
+)
+def test_a_declared_type_changes_no_value(kind: Any, value: Any, why: str) -> None:
+    fetcher = fl.Fetcher.of(lambda n: pl.DataFrame({"v": [value]}), schema={"v": kind})
+    [result] = fl.run(fetcher, [1], progress=None)
+    assert result.is_failure and result.error_code == "wrong_answer" and why in result.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "is_"),
+    [
+        (pl.Date, "2024-01-02", date(2024, 1, 2)),
+        (pl.Datetime("us"), "2024-01-02T16:00:00", datetime(2024, 1, 2, 16)),
+        (pl.Time, "16:00:01", time(16, 0, 1)),
+        (pl.Date, datetime(2024, 1, 2), date(2024, 1, 2)),
+        (pl.Int8, 7.0, 7),
+        (pl.Float32, 0.1, pytest.approx(0.1)),
+        (pl.Float64, "1.5", 1.5),
+        (pl.Boolean, 1, True),
+        (pl.String, 7, "7"),
+        (pl.Int64, None, None),
+    ],
+)
+def test_a_frame_arrives_in_the_declared_types(kind: Any, value: Any, is_: Any) -> None:
+    fetcher = fl.Fetcher.of(lambda n: pl.DataFrame({"v": [value]}), schema={"v": kind})
+    batch = fl.run(fetcher, [1], progress=None)
+    assert batch.values[0]["v"].dtype == kind and batch.values[0]["v"][0] == is_
+    assert batch.frame()["v"][0] == is_
+
+
+def test_columns_that_do_not_fit_are_no_reason_to_log_in_again(lane: Lane, log: Log) -> None:
+    def typed(symbol: str, *, session: Session = fl.injected) -> pl.DataFrame:
+        return pl.DataFrame({"v": ["n/a"]})
+
+    fetcher = lane.fetcher(typed, schema={"v": pl.Int64}, retry=fl.Try(3, 0), session=lambda: Session(log))
+    batch = lane.run(fetcher, ["A"])
+    assert batch[0].attempts == 3 and batch.summary.logins <= lane.width
+
+
+@pytest.mark.parametrize("kind", [pl.Datetime, "float", pl.Decimal])
+def test_half_a_type_is_refused_where_it_is_declared(kind: Any) -> None:
+    with pytest.raises(TypeError, match="the type of 'v'"):
+        fl.Fetcher.of(quote, schema={"v": kind})
 
 
 # -- what is compared --------------------------------------------------------------------------------------

@@ -180,6 +180,54 @@ def test_undoing_several_at_once_is_an_option() -> None:
     assert batch.undo(concurrency=3).n_failed == 0
 
 
+def test_undoing_again_undoes_what_is_left() -> None:
+    shelf = Shelf()
+    batch = run(shelf.fetcher(retry=fl.Try(2, 0)), ["a", "stuck", "c"])
+    assert len(batch.undo()) == 3
+    again = batch.undo()
+    assert [result.key for result in again] == ["stuck"] and shelf.done.count("-a") == 1
+
+
+def test_what_could_not_be_undone_can_be_tried_again() -> None:
+    failing = [True]
+
+    def undo(item: str, value: str) -> str:
+        if item == "b" and failing.pop():
+            raise OSError("locked")
+        return value
+
+    batch = run(fl.Fetcher.of(str.upper, undo=fl.Try(1, 0)(undo)), ["a", "b"])
+    undone = batch.undo()
+    assert undone.n_failed == 1
+    failing.append(False)
+    assert undone.retry_failed().values == ["B", "A"]
+    assert len(batch.undo()) == 0
+
+
+def test_an_undo_that_takes_something_else_is_refused_where_it_is_declared() -> None:
+    def no_value(item: str) -> None: ...
+
+    def with_session(item: str, value: str, *, session: Any = fl.injected) -> None: ...
+
+    with pytest.raises(TypeError, match=r"no_value\(item: .*\) does not take"):
+        fl.Fetcher.of(str.upper, undo=no_value)
+    fl.Fetcher.of(str.upper, undo=with_session)
+
+
+def test_failed_items_of_a_run_that_raised_are_run_again_and_merged() -> None:
+    failing = [False, True]
+
+    def put(item: str) -> str:
+        if item == "b" and failing.pop():
+            raise ValueError("not now")
+        return item.upper()
+
+    with pytest.raises(fl.BatchFailed) as caught:
+        run(put, ["a", "b", "c"], on_error="raise")
+    merged = caught.value.batch.retry_failed()
+    assert merged.values == ["A", "B", "C"]
+
+
 def test_nothing_to_undo_gives_an_empty_batch() -> None:
     assert len(run(Shelf().fetcher(), ["bad"]).undo()) == 0
 

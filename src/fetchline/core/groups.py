@@ -7,8 +7,10 @@ until the item that is at fault stands alone. If the first half is good, the fau
 without a call of its own: binary splitting (Sobel and Groll 1959, "Group testing to eliminate efficiently all
 defectives in a binomial sample").
 
-A half of a group whose attempts are used up has one attempt left. So a group of n items of which k are at fault
-costs at most 2 k log2(n) calls more than one that is not halved.
+A half of a group that has used its attempts up is halved as soon as it fails in a way that an item may be the
+cause of; other failures, such as those of the network, are tried again, and a lone item has all its attempts. So a
+group of n items of which k are at fault costs at most 2 k log2(n) calls more than one that is not halved, and those
+that a lone item may make.
 """
 
 from __future__ import annotations
@@ -40,11 +42,16 @@ class Answers(Protocol):
 class Group(Slot):
     """Slots that are attempted as one.
 
-    Its state is theirs. ``blamed`` says that its items failed by themselves: there is nobody to be found out.
-    ``sibling`` is the other half of a group that failed: it waits for what comes of this one.
+    Its state is theirs.
+
+    Attributes:
+        blamed: its items failed by themselves: there is nobody to be found out.
+        suspect: an attempt failed in a way that one of its items may be the cause of.
+        hunted: it is a part of one that has used its attempts up: it is halved as soon as it fails in such a way.
+        sibling: the other half of a group that failed: it waits for what comes of this one.
     """
 
-    __slots__ = ("blamed", "members", "sibling")
+    __slots__ = ("blamed", "hunted", "members", "sibling", "suspect")
 
     members: tuple[Slot, ...]
 
@@ -53,7 +60,7 @@ class Group(Slot):
         super().__init__(members[0].index, tuple(slot.item for slot in members), members[0].fed)
         self.began = self.ended = self.fed
         self.value = None
-        self.blamed = False
+        self.blamed = self.suspect = self.hunted = False
         self.sibling: Group | None = None
 
     @property
@@ -138,6 +145,7 @@ class BulkSchedule(Schedule):
             len(ready) >= self.limits.bulk
             or isinstance(ready[0], Group)
             or (self._closed and not self.backlog)
+            or (self.room() <= 0 and not self.running)
             or self._now >= ready[0].fed + self.limits.linger
         )
 
@@ -211,7 +219,7 @@ class BulkSchedule(Schedule):
         self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1
     ) -> bool:
         """Nobody knows whose crash it was: a lone item is charged, the halves of a group are tried."""
-        if slot.size == 1 or verdict.kind != "retry" or not self.limits.halves:
+        if slot.size == 1 or verdict.kind != "retry" or not self.limits.idempotent:
             return super().crashed(slot, token, error, verdict, now, units)
         if not token or slot.token != token:
             return False
@@ -233,6 +241,14 @@ class BulkSchedule(Schedule):
         for member in slot.members:
             member.value = error
         return troubles
+
+    def _decide(self, slot: Slot, troubles: Troubles, verdict: Verdict, now: float) -> None:
+        if isinstance(slot, Group) and not slot.blamed and verdict.code in _HALVED:
+            slot.suspect = True
+            if slot.hunted and verdict.kind == "retry" and slot.size > 1 and self.stopping is None:
+                self._halve(slot)
+                return
+        super()._decide(slot, troubles, verdict, now)
 
     def _count(self, group: Group) -> None:
         self.calls += 1
@@ -257,12 +273,12 @@ class BulkSchedule(Schedule):
         verdict = group.verdict
         return (
             group.size > 1
-            and self.limits.halves
+            and self.limits.idempotent
             and not group.blamed
             and self.stopping is None
             and verdict is not None
             and verdict.kind != "stop"
-            and verdict.code in _HALVED
+            and (group.suspect or verdict.code in _HALVED)
         )
 
     def _halve(self, group: Group) -> None:
@@ -278,7 +294,7 @@ class BulkSchedule(Schedule):
     def _half(self, group: Group, members: Sequence[Slot]) -> Group:
         half = Group(members)
         half.troubles = _heir(group)
-        half.troubles.charged = min(group.charged, self.limits.retry - 1)
+        half.hunted = group.hunted or group.charged >= self.limits.retry
         half.value = group.value
         half.began, half.ended = group.began, group.ended
         return half

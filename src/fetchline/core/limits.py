@@ -42,7 +42,8 @@ class Limits:
             first of them has left. None is not at all.
         bulk: items an attempt may stand for.
         linger: seconds an attempt waits for more items, while there are fewer and the input goes on.
-        halves: an attempt for several items that failed for good is repeated for each half of them.
+        idempotent: an attempt whose answer was lost may be made again, and one for several items that failed for good
+            is made again for each half of them.
     """
 
     concurrency: int
@@ -61,7 +62,7 @@ class Limits:
     dedupe: Dedupe | None = None
     bulk: int = 1
     linger: float = 0.0
-    halves: bool = True
+    idempotent: bool = True
 
 
 class Rate:

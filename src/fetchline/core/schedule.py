@@ -231,7 +231,7 @@ class Schedule(Input):
         troubles = self._end_attempt(slot, error, verdict, now, units)
         if self.stopping is not None and verdict.code == "cancelled":
             # The driver ended it: it failed of the stop, not of itself.
-            self._cancel(slot)
+            self._cancel(slot, unanswered=True)
             return True
         if excused and verdict.kind == "retry":
             self._hold_uncharged(slot, troubles, replace(verdict, delay=0.0), now)
@@ -316,7 +316,7 @@ class Schedule(Input):
         self._land(units, slot.size)
         troubles = slot.troubles = slot.troubles or Troubles()
         troubles.attempts += 1
-        self._cancel(slot)
+        self._cancel(slot, unanswered=True)
         return True
 
     # -- leaving --------------------------------------------------------------------------------------------
@@ -479,12 +479,16 @@ class Schedule(Input):
             self._settled += 1
             self.done.append(twin)
 
-    def _cancel(self, slot: Slot) -> None:
-        """Finish a slot that a stop kept from going on; an error it already had stays its value."""
+    def _cancel(self, slot: Slot, *, unanswered: bool = False) -> None:
+        """Finish a slot that a stop kept from going on; an error it already had stays its value.
+
+        ``unanswered``: it was in flight, and a write may have arrived.
+        """
         assert self.stopping is not None
         if slot.troubles is None:
             slot.troubles = Troubles()
         if slot.troubles.attempts == 0 or slot.troubles.verdict is None:
             slot.value = None
-        slot.troubles.verdict = Verdict("stop", self.stopping)
+        lost = unanswered and not self.limits.idempotent
+        slot.troubles.verdict = Verdict("stop", "unknown_outcome" if lost else self.stopping)
         self._finish(slot, FAILED)

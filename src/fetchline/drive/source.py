@@ -343,6 +343,10 @@ class Source:
                 self._drain_inbox(now)
             if self.parked and self.schedule.startable and self.schedule.running < self.schedule.concurrency:
                 self.wake_one()
+            # What came may be too little for a call, and nobody looks again before there is more.
+            start = self.keeper.arm(now)
+        if start is not None:
+            start()
 
     def close_input(self) -> None:
         with self.lock:

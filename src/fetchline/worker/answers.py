@@ -14,7 +14,7 @@ from fetchline.items import Args, key_of
 if TYPE_CHECKING:
     from fetchline.worker.attempt import Program
 
-__all__ = ["Answers", "Shape", "answers", "held_against"]
+__all__ = ["Answers", "Shape", "answers", "distinct", "held_against"]
 
 _SHOWN = 3
 
@@ -62,7 +62,7 @@ class Shape:
             try:
                 return conform(answer, self.schema, key)
             except ValueError as error:
-                raise WrongAnswer(str(error)) from error
+                raise WrongAnswer(str(error), suspect=False) from error
         return answer
 
 
@@ -175,7 +175,7 @@ class Answers(list[Any]):
     @property
     def suspect(self) -> bool:
         """Whether one of them is the answer to another question: the session is not to be trusted."""
-        return any(verdict.code == "wrong_answer" for _, verdict in self.misses.values())
+        return any(isinstance(error, WrongAnswer) and error.suspect for error, _ in self.misses.values())
 
     def __reduce__(self) -> tuple[Any, ...]:
         from fetchline.worker.transport import dump_error
@@ -195,17 +195,18 @@ def answers(program: Program) -> Callable[[Any, Any], Answers]:
     shape, params = program.shape, dict(program.params)
     assert shape is not None
     wanted = () if shape.check is None else _wanted(shape.check)
-    item_name = "" if shape.check is None else _second(shape.check)
+    item_name = "" if shape.check is None else list(inspect.signature(shape.check).parameters)[1]
 
     def take_apart(call: Any, returned: Any) -> Answers:
         from fetchline.worker.attempt import make_portable
 
-        items: Sequence[Any] = call.item
-        keys = [program.key_of_one(item) for item in items]
-        values = _one_each(returned, items, keys, shape.key_column)
+        asked = {program.key_of_one(item): item for item in call.item}
+        found = _one_each(returned, asked, shape.key_column)
+        values: list[Any] = []
         misses: dict[int, tuple[BaseException, Verdict]] = {}
-        for at, (item, key) in enumerate(zip(items, keys, strict=True)):
-            value = values[at]
+        for at, item in enumerate(call.item):
+            key = program.key_of_one(item)
+            value = found[key]
             try:
                 if isinstance(value, BaseException):
                     raise value
@@ -214,67 +215,108 @@ def answers(program: Program) -> Callable[[Any, Any], Answers]:
                     known = {**params, item_name: item}
                     return known if wanted is None else {name: known[name] for name in wanted}
 
-                # Rows were dealt out by the key column: they are right by construction.
-                values[at] = shape.hold(value, key if _is_dealt(returned) else item, arguments, key)
+                values.append(shape.hold(value, key, arguments, key))
             except Exception as error:
-                values[at] = None
+                values.append(None)
                 misses[at] = (make_portable(program, error), program.verdict(error, call))
         return Answers(values, misses)
 
     return take_apart
 
 
-def _second(check: Callable[..., Any]) -> str:
-    return list(inspect.signature(check).parameters)[1]
+def distinct(program: Program, items: Sequence[Any]) -> list[Any]:
+    """The items a bulk function is called with: equal ones once, or it would be told the same twice."""
+    return list({program.key_of_one(item): item for item in items}.values())
 
 
-def _is_dealt(returned: Any) -> bool:
-    return hasattr(returned, "partition_by")
-
-
-def _one_each(returned: Any, items: Sequence[Any], keys: Sequence[str], key_column: str | None) -> list[Any]:
-    """What was returned, one for each item; an error where there is none.
+def _one_each(returned: Any, asked: Mapping[str, Any], key_column: str | None) -> dict[str, Any]:
+    """What was returned, by the key of each item; an error where there is none.
 
     Raises:
         WrongAnswer: there are more or fewer than items.
         TypeError: it is nothing that could be taken apart.
     """
     if isinstance(returned, Mapping):
-        return [_from_mapping(returned, item, key) for item, key in zip(items, keys, strict=True)]
-    if _is_dealt(returned):
-        return _from_frame(returned, keys, key_column)
+        return _from_mapping(returned, asked)
+    if hasattr(returned, "partition_by"):
+        return _dealt(_parts(returned, key_column), asked, key_column, list(returned.columns))
+    if key_column is not None and isinstance(returned, list) and returned and _are_rows(returned):
+        return _dealt(_rows(returned, key_column), asked, key_column, list(returned[0]))
     if isinstance(returned, list | tuple) or hasattr(returned, "to_list"):
         values = list(returned)
-        if len(values) != len(items):
+        if len(values) != len(asked):
             raise WrongAnswer(
-                f"a bulk call for {len(items)} items returned {len(values)} values: nobody knows which is whose. "
+                f"a bulk call for {len(asked)} items returned {len(values)} values: nobody knows which is whose. "
                 "Return a mapping by item where some may be left out"
             )
-        return [
-            value() if isinstance(value, type) and issubclass(value, BaseException) else value
-            for value in values
-        ]
+        return {key: _instance(value) for key, value in zip(asked, values, strict=True)}
     raise TypeError(
-        f"a bulk function returns a mapping by item, a list in the order of its items, or a frame with a key_column; "
-        f"this one returned a {type(returned).__name__}"
+        "a bulk function returns a mapping by item, a list in the order of its items, or, with a key_column, one "
+        f"frame or a list of rows; this one returned a {type(returned).__name__}"
     )
 
 
-def _from_mapping(returned: Mapping[Any, Any], item: Any, key: str) -> Any:
-    for name in (item, key):
-        try:
-            if name in returned:
-                return returned[name]
-        except TypeError:  # an item that does not hash
-            continue
-    there = ", ".join(f"{name!r:.40}" for name in list(returned)[:_SHOWN])
-    return Missing(
-        f"the answer has nothing for {key!r}; it is a mapping of {len(returned)}"
-        + (f": {there}{', ...' if len(returned) > _SHOWN else ''}" if returned else "")
+def _instance(value: Any) -> Any:
+    return value() if isinstance(value, type) and issubclass(value, BaseException) else value
+
+
+def _from_mapping(returned: Mapping[Any, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, item in asked.items():
+        for name in (item, key):
+            try:
+                if name in returned:
+                    found[key] = _instance(returned[name])
+                    break
+            except TypeError:  # an item that does not hash
+                continue
+    strange = [name for name in returned if name not in asked and _key_text(name) not in asked]
+    return _with_the_missing(found, asked, strange, [*returned], f"it is a mapping of {len(returned)}")
+
+
+def _dealt(
+    parts: Mapping[str | None, Any], asked: Mapping[str, Any], key_column: str | None, columns: list[str]
+) -> dict[str, Any]:
+    found = {key: part for key, part in parts.items() if key in asked}
+    strange = [key for key in parts if key not in asked]
+    return _with_the_missing(
+        found, asked, strange, [*parts], f"by {key_column!r} it has rows of {len(parts)}"
+    )  # type: ignore[arg-type]  # None is in no keys
+
+
+def _with_the_missing(
+    found: dict[str, Any], asked: Mapping[str, Any], strange: Sequence[Any], there: Sequence[Any], what: str
+) -> dict[str, Any]:
+    """Say of each item without an answer whether it was left out, or whether others were answered in its place."""
+    shown = ", ".join(f"{name!r:.40}" for name in list(there)[:_SHOWN]) + (
+        ", ..." if len(there) > _SHOWN else ""
     )
+    for key in asked:
+        if key not in found:
+            text = f"the answer has nothing for {key!r}; {what}{': ' + shown if shown else ''}"
+            if strange:
+                found[key] = WrongAnswer(f"{text}. {strange[0]!r:.40} was not asked for")
+            else:
+                found[key] = Missing(text)
+    return found
 
 
-def _from_frame(frame: Any, keys: Sequence[str], key_column: str | None) -> list[Any]:
+def _are_rows(returned: list[Any]) -> bool:
+    return all(isinstance(row, Mapping) for row in returned)
+
+
+def _rows(returned: list[Any], key_column: str) -> dict[str | None, list[Any]]:
+    parts: dict[str | None, list[Any]] = {}
+    for row in returned:
+        if key_column not in row:
+            raise WrongAnswer(
+                f"a row of a bulk answer has no {key_column!r}; it has {', '.join(map(str, row))}"
+            )
+        parts.setdefault(_key_text(row[key_column]), []).append(row)
+    return parts
+
+
+def _parts(frame: Any, key_column: str | None) -> dict[str | None, Any]:
     if key_column is None:
         raise TypeError(
             "a bulk function that returns one frame says which rows are whose: @fetcher(bulk=..., key_column=...)"
@@ -284,15 +326,6 @@ def _from_frame(frame: Any, keys: Sequence[str], key_column: str | None) -> list
             raise WrongAnswer(
                 f"the frame of a bulk call has no column {key_column!r}; it has {frame.columns}"
             )
-        parts = {}
-    else:
-        parts = {
-            _key_text(name[0]): part
-            for name, part in frame.partition_by(key_column, as_dict=True, maintain_order=True).items()
-        }
-    return [
-        parts[key]
-        if key in parts
-        else Missing(f"the answer has no row with {key!r} in its column {key_column!r}")
-        for key in keys
-    ]
+        return {}
+    parts = frame.partition_by(key_column, as_dict=True, maintain_order=True)
+    return {_key_text(name[0]): part for name, part in parts.items()}

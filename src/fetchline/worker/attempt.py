@@ -19,7 +19,7 @@ from typing import Any
 from fetchline.interfaces import Verdict, Worker
 from fetchline.items import Args, key_of
 from fetchline.verdict import Judge, note_freshness
-from fetchline.worker.answers import Answers, Shape, answers, held_against
+from fetchline.worker.answers import Answers, Shape, answers, distinct, held_against
 from fetchline.worker.context import Call, Cell, current
 from fetchline.worker.loop_sessions import Login, LoopSessions
 from fetchline.worker.sessions import OPENING, SessionUse
@@ -146,7 +146,7 @@ def _caller(program: Program) -> Callable[..., Any]:
     """Bind the params: ``make(call, extra)``, where ``extra`` are further keyword arguments."""
     function, params = program.function, dict(program.params)
     if program.bulk:
-        return lambda call, extra: function(list(call.item), **params, **extra)
+        return lambda call, extra: function(distinct(program, call.item), **params, **extra)
 
     def make(call: Any, extra: Mapping[str, Any]) -> Any:
         item = call.item

@@ -114,7 +114,7 @@ class SessionUse:
     def is_expired(self, error: BaseException) -> bool:
         """Whether the error says that the session is of no use any more; a predicate that raises has not said so."""
         if isinstance(error, WrongAnswer):
-            return True
+            return error.suspect
         expired = self.spec.expired
         if isinstance(expired, type | tuple):
             return isinstance(error, expired)
