@@ -227,10 +227,19 @@ def test_units_that_were_created_are_deleted_by_undo_and_others_stay(wats: WatsS
     assert [*wats.units] == [("sn-0", "pn-1")]
 
 
-def test_a_unit_whose_answer_was_lost_is_not_created_twice(wats: WatsServer) -> None:
-    wats.fail("/api/Production/Unit", cut=True)
-    batch = run(at(wats, "wats.create_unit"), [unit("SN-1")])
+@pytest.mark.parametrize("fault", [{"cut": True}, {"hang": True}, {"status": 504}])
+def test_a_unit_whose_answer_was_lost_is_not_created_twice(wats: WatsServer, fault: dict[str, Any]) -> None:
+    wats.fail("/api/Production/Unit", **fault)
+    where = fl.use("wats", base_url=wats.url, token=wats.token, timeout=0.3)
+    batch = run(at(wats, "wats.create_unit", session=where), [unit("SN-1")])
     assert (codes(batch), len(wats.asked)) == (["unknown_outcome"], 1)
+
+
+def test_a_unit_that_the_server_was_too_busy_for_is_sent_again(wats: WatsServer) -> None:
+    wats.fail("/api/Production/Unit", status=429, headers={"Retry-After": "0"})
+    wats.fail("/api/Production/Unit", status=500)
+    batch = run(at(wats, "wats.create_unit", retry=fl.Try(retry=2, sleep=0)), [unit("SN-1")])
+    assert (codes(batch), len(wats.asked)) == ([None], 3)
 
 
 def test_a_unit_that_cannot_be_one_is_refused_before_it_is_sent(wats: WatsServer) -> None:

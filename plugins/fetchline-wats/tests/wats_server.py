@@ -32,13 +32,17 @@ class Asked:
 
 @dataclass
 class Fault:
-    """What happens to the next requests whose path begins so, instead of or after what they ask for."""
+    """What happens to the next requests whose path begins so, instead of what they ask for.
+
+    With ``cut`` it is done, and the connection ends without an answer; with ``hang`` there is none until the end.
+    """
 
     path: str
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     cut: bool = False
+    hang: bool = False
     times: int = 1
 
 
@@ -53,6 +57,7 @@ class WatsServer:
         asked: every request, in the order of arrival.
         refused: how many got 429.
         connections: how many are open now.
+        before: called with their number before each request is answered.
     """
 
     def __init__(self, limit: tuple[int, float] | None = None) -> None:
@@ -68,6 +73,8 @@ class WatsServer:
         self.reports: dict[str, dict[str, Any]] = {}
         self.yields: dict[str, list[dict[str, Any]]] = {}
         self.names_what_it_saved = True
+        self.before: Callable[[int], None] = lambda number: None
+        self._over = threading.Event()
         self._faults: list[Fault] = []
         self._recent: deque[float] = deque()
         self._lock = threading.Lock()
@@ -86,6 +93,7 @@ class WatsServer:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._over.set()
         self._http.shutdown()
         self._http.server_close()
 
@@ -112,16 +120,20 @@ class WatsServer:
         """Status, headers and body; None cuts the connection."""
         with self._lock:
             self.asked.append(asked)
+            self.before(len(self.asked))
             if self._is_too_much(asked.at):
                 self.refused += 1
                 return 429, {"Retry-After": "1"}, {"message": "too many requests"}
             if authorization != f"Basic {self.token}":
                 return 401, {}, {"message": "Authorization has been denied for this request."}
             fault = self._fault(asked.path)
-            if fault is not None and not fault.cut:
-                return fault.status, fault.headers, fault.body
-            status, body = self._route(asked)
-            return None if fault is not None else (status, {}, body)
+            if fault is None or fault.cut:
+                status, body = self._route(asked)
+                return (status, {}, body) if fault is None else None
+        if fault.hang:
+            self._over.wait()
+            return None
+        return fault.status, fault.headers, fault.body
 
     def _is_too_much(self, now: float) -> bool:
         if self.limit is None:

@@ -94,7 +94,7 @@ class _Wire(AsyncHttpClient):
         try:
             response = await super()._make_request(method, endpoint, *args, **options)
         except PyWATSError as error:
-            if _is_of_connection(error.__context__):
+            if type(error) is PyWATSError and _is_of_connection(error.__context__):
                 raise ConnectionError(error.message, operation=f"{method} {endpoint}") from error.__context__
             raise
         # What is not there is an answer: of a deletion, for some; the others raise it themselves.

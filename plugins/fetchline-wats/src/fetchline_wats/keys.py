@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from fetchline.items import Args, key_of
 
@@ -42,7 +43,7 @@ def report_key(report: Any) -> str:
 
 
 def serial_and_part(unit: Any) -> tuple[str, str]:
-    """Serial number and part number of a unit: a model, a dict, an ``Args`` or a tuple of the two.
+    """Serial number and part number of a unit: a model, a dict, an ``Args`` or a tuple of the two, or its key.
 
     Raises:
         ValueError: one of them is missing.
@@ -54,6 +55,8 @@ def serial_and_part(unit: Any) -> tuple[str, str]:
         )
     elif isinstance(unit, tuple):
         given = unit
+    elif isinstance(unit, str):
+        given = tuple(map(unquote, unit.split("/")))
     else:
         return _text(unit, "serial_number", "serialNumber"), _text(unit, "part_number", "partNumber")
     if len(given) != 2 or not all(given):

@@ -115,7 +115,7 @@ async def assets(
 async def units(units: Sequence[Any], *, session: AsyncWATS = fl.injected) -> dict[str, pl.DataFrame]:
     """Get units by serial number and part number, several a request, a row each.
 
-    An item is a tuple or ``fl.Args`` of the two, or a unit.
+    An item is a tuple or ``fl.Args`` of the two, a unit, or the key of one: ``SN-1/PN-1``.
     """
     wanted = _filter().use_or()
     for serial_number, part_number in map(serial_and_part, units):
