@@ -357,8 +357,13 @@ def _version(wats: WatsServer, asked: Asked) -> tuple[int, Any]:
     return 200, "26.1.0"
 
 
+def _processes(wats: WatsServer, asked: Asked) -> tuple[int, Any]:
+    return 200, [{"code": 10, "name": "ICT"}, {"code": 500, "name": "Repair"}]
+
+
 _ROUTES: list[tuple[str, str, Callable[..., tuple[int, Any]]]] = [
     ("GET", "/api/App/Version", _version),
+    ("GET", "/api/App/Processes", _processes),
     ("POST", "/api/App/DynamicYield", _yield),
     ("GET", "/api/Product/Query", _query_products),
     ("PUT", "/api/Product/Products", _save_products),
