@@ -7,7 +7,16 @@ from uuid import uuid4
 
 import pytest
 from fetchline_wats.writes import delete_product
-from pywats import Asset, Product, ProductionBatch, Unit
+from pywats import (
+    Asset,
+    AuthorizationError,
+    ConflictError,
+    NotFoundError,
+    Product,
+    ProductionBatch,
+    Unit,
+    ValidationError,
+)
 from pywats.models import UURReport
 from support import at, product, report, unit
 from wats_server import WatsServer
@@ -150,7 +159,9 @@ def test_bulk_writes_send_many_at_once_and_give_each_item_what_was_saved(wats: W
     assert (len(wats.asked), len(wats.products)) == (3, 120)
 
     units = [unit(f"SN-{n}") for n in range(60)]
-    units.append(Unit(serial_number="SN-60", part_number="PN-1", serial_date=datetime(2024, 1, 2)))
+    units.append(
+        Unit(serial_number="SN-60", part_number="PN-1", revision="A", serial_date=datetime(2024, 1, 2))
+    )
     saved = run(at(wats, "wats.save_units"), units)
     assert [one.serial_number for one in saved.values] == [f"SN-{n}" for n in range(61)]
     assert wats.count("/api/Production/Units") == 2
@@ -167,10 +178,16 @@ def test_a_server_that_takes_a_bulk_write_and_names_nobody_has_saved_all(wats: W
 
 
 def test_one_item_the_server_refuses_does_not_take_its_call_with_it(wats: WatsServer) -> None:
+    """By a status, or by what the answer counts."""
     items = [product(f"PN-{n}", name=None if n == 3 else "n") for n in range(8)]
     saved = run(at(wats, "wats.save_products"), items)
-    assert [n for n, code in enumerate(codes(saved)) if code == "permanent"] == [3]
+    assert codes(saved) == [None] * 3 + ["permanent"] + [None] * 4
     assert len(wats.products) == 7
+
+    units = [unit(f"SN-{n}", revision="" if n == 3 else "A") for n in range(8)]
+    saved = run(at(wats, "wats.save_units"), units)
+    assert codes(saved) == [None] * 3 + ["permanent"] + [None] * 4
+    assert len(wats.units) == 7
 
 
 # -- reports -----------------------------------------------------------------------------------------------------
@@ -201,6 +218,20 @@ def test_a_report_whose_answer_was_lost_is_sent_again_and_is_one_report(wats: Wa
     assert (codes(batch), wats.count("/api/Report/WSJF"), len(wats.reports)) == ([None], 2, 1)
 
 
+def test_a_report_that_is_refused_fails_with_what_its_status_means(wats: WatsServer) -> None:
+    """pywats raises a ValueError, whatever the status is."""
+    for status, kind in (
+        (400, ValidationError),
+        (403, AuthorizationError),
+        (404, NotFoundError),
+        (409, ConflictError),
+    ):
+        wats.fail("/api/Report/WSJF", status=status, body={"message": "no report of ours"})
+        (failure,) = run(at(wats, "wats.submit_report"), [report("SN-1")]).failures
+        assert (type(failure.error), failure.attempts) == (kind, 1)
+        assert "no report of ours" in failure.message
+
+
 def test_a_report_without_an_id_is_refused_before_anything_is_sent(wats: WatsServer) -> None:
     submit = at(wats, "wats.submit_report")
     body = report("SN-1").model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -225,6 +256,12 @@ def test_units_that_were_created_are_deleted_by_undo_and_others_stay(wats: WatsS
     assert [one.key for one in undone] == ["SN-3/PN-1", "SN-2/PN-1", "SN-1/PN-1"]
     assert undone.values == [True, True, True]
     assert [*wats.units] == [("sn-0", "pn-1")]
+
+
+def test_undoing_what_somebody_else_has_deleted_is_no_failure(wats: WatsServer) -> None:
+    batch = run(at(wats, "wats.create_unit"), [unit("SN-1"), unit("SN-2")])
+    del wats.units["sn-1", "pn-1"]
+    assert batch.undo(progress=None).values == [True, False]
 
 
 @pytest.mark.parametrize("fault", [{"cut": True}, {"hang": True}, {"status": 504}])

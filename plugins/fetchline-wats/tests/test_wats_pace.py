@@ -57,6 +57,15 @@ def test_every_fetcher_keeps_to_one_pace_with_two_seconds_a_minute_to_spare() ->
     assert 500 * seconds / starts - 60 >= 2
 
 
+def test_a_bulk_call_is_one_start(strict: WatsServer) -> None:
+    """A thousand products are 20 requests, and take as long as those."""
+    items = [product(f"NEW-{n}") for n in range(1000)]
+    batch = fl.run(at(strict, "wats.save_products", pace="20/s"), items, progress=None)
+    assert batch.n_failed == 0, batch.failures
+    assert (len(strict.asked), strict.refused) == (20, 0)
+    assert batch.summary.wall_s < 25
+
+
 def test_a_fetcher_may_have_another_pace(strict: WatsServer) -> None:
     fetch = at(strict, "wats.product", pace="20/s")
     fl.run(fetch, PARTS[:10], progress=None)

@@ -315,6 +315,9 @@ def _delete_unit(wats: WatsServer, asked: Asked) -> tuple[int, Any]:
 
 
 def _save_units(wats: WatsServer, asked: Asked) -> tuple[int, Any]:
+    wrong = sum(not one.get("revision") for one in asked.body)
+    if wrong:
+        return 200, {"insertCount": 0, "updateCount": 0, "errorCount": wrong}
     wats.units.update({_unit_place(one["serialNumber"], one["partNumber"]): one for one in asked.body})
     return 200, {"insertCount": len(asked.body), "updateCount": 0, "errorCount": 0}
 

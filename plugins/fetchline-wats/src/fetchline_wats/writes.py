@@ -46,10 +46,6 @@ async def delete_product(
 # -- one a request ---------------------------------------------------------------------------------------------
 
 
-def _has_its_id(answer: Any, report: Any) -> bool:
-    return str(answer).lower() == report_key(report)
-
-
 @fl.fetcher(
     "wats.submit_report",
     retry=RETRY,
@@ -57,7 +53,6 @@ def _has_its_id(answer: Any, report: Any) -> bool:
     timeout=TIMEOUT,
     pace=PACE,
     key=report_key,
-    check=_has_its_id,
 )
 async def submit_report(report: Any, *, session: AsyncWATS = fl.injected) -> str:
     """Submit a report of a test or a repair, a model or a dict; gives its id.
