@@ -20,7 +20,7 @@ def as_frame(value: Any, key: str) -> pl.DataFrame:
     """Make a frame of what a fetch function returned.
 
     A frame stays as it is; a LazyFrame is collected; a Series is a column; a dict of scalars is a row and a
-    dict of lists is columns; a list of dicts, a dataclass instance and a list of them are rows.
+    dict of lists is columns; a list of dicts, a dataclass instance or pydantic model and a list of them are rows.
 
     Args:
         value: what was returned.
@@ -73,9 +73,9 @@ def _plain(value: Any, key: str) -> dict[Any, Any] | list[dict[Any, Any]] | None
             )
         return dict(value) if all(columnar) else [dict(value)]
     if _is_record(value):
-        return [dataclasses.asdict(value)]
+        return [_row(value)]
     if isinstance(value, list) and all(isinstance(row, Mapping) or _is_record(row) for row in value):
-        return [dict(row) if isinstance(row, Mapping) else dataclasses.asdict(row) for row in value]
+        return [_row(row) for row in value]
     return None
 
 
@@ -85,7 +85,18 @@ def _is_column(value: object) -> bool:
 
 
 def _is_record(value: object) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+    if isinstance(value, type):
+        return False
+    return dataclasses.is_dataclass(value) or callable(getattr(value, "model_dump", None))  # pydantic's
+
+
+def _row(value: Any) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    dumped: dict[Any, Any] = value.model_dump()
+    return dumped
 
 
 def _is_from(package: str, name: str, value: object) -> bool:

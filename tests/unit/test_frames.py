@@ -409,3 +409,10 @@ def test_the_one_of_many_alike_that_does_not_cast_is_named() -> None:
     frames = [pl.DataFrame({"a": ["1"]}), pl.DataFrame({"a": ["2"]}), pl.DataFrame({"a": ["n/a"]})]
     with pytest.raises(ValueError, match="the column 'a' of 'third' is String and does not cast to Int64"):
         join(frames, ["first", "second", "third"], schema={"a": pl.Int64()})
+
+
+def test_a_pydantic_model_is_a_row() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    model = pydantic.create_model("Product", number=(str, ...), state=(int, 1))
+    assert as_frame(model(number="A"), "k").rows() == [("A", 1)]
+    assert as_frame([model(number="A"), model(number="B", state=2)], "k").rows() == [("A", 1), ("B", 2)]

@@ -239,9 +239,9 @@ def _one_each(returned: Any, asked: Mapping[str, Any], key_column: str | None) -
     if isinstance(returned, Mapping):
         return _from_mapping(returned, asked)
     if hasattr(returned, "partition_by"):
-        return _dealt(_parts(returned, key_column), asked, key_column, list(returned.columns))
+        return _dealt(_parts(returned, key_column), asked, key_column)
     if key_column is not None and isinstance(returned, list) and returned and _are_rows(returned):
-        return _dealt(_rows(returned, key_column), asked, key_column, list(returned[0]))
+        return _dealt(_rows(returned, key_column), asked, key_column)
     if isinstance(returned, list | tuple) or hasattr(returned, "to_list"):
         values = list(returned)
         if len(values) != len(asked):
@@ -275,13 +275,12 @@ def _from_mapping(returned: Mapping[Any, Any], asked: Mapping[str, Any]) -> dict
 
 
 def _dealt(
-    parts: Mapping[str | None, Any], asked: Mapping[str, Any], key_column: str | None, columns: list[str]
+    parts: Mapping[str | None, Any], asked: Mapping[str, Any], key_column: str | None
 ) -> dict[str, Any]:
-    found = {key: part for key, part in parts.items() if key in asked}
+    found = {key: parts[key] for key in asked if key in parts}
     strange = [key for key in parts if key not in asked]
-    return _with_the_missing(
-        found, asked, strange, [*parts], f"by {key_column!r} it has rows of {len(parts)}"
-    )  # type: ignore[arg-type]  # None is in no keys
+    what = f"by {key_column!r} it has rows of {len(parts)}"
+    return _with_the_missing(found, asked, strange, [*parts], what)
 
 
 def _with_the_missing(
