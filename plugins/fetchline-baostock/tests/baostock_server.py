@@ -6,6 +6,7 @@ code and day, so that every row can be told from every other.
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import threading
@@ -89,6 +90,7 @@ class BaostockServer:
         self.connections = 0
         self.first, self.days = first, days
         self.codes = [f"sh.{600000 + n}" for n in range(codes)]
+        self._bars_of = functools.cache(self.bars)  # a page after another would make them all again
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._age = 0
@@ -197,32 +199,34 @@ class BaostockServer:
                 rows = [[code, "1", f"名{code}"] for code in self.codes if self._is_trading(day)]
                 return self._paged(question, rows, rest[2], fields="code,tradeStatus,code_name")
             case "query_stock_basic":
-                rows = (
-                    [[rest[2], f"名{rest[2]}", "1999-11-10", "", "1", "1"]] if rest[2] in self.codes else []
-                )
+                known = rest[2] in (*self.codes, "sz.000001")
+                rows = [[rest[2], f"名{rest[2]}", "1999-11-10", "", "1", "1"]] if known else []
                 names = "code, code_name, ipoDate, outDate, type, status"
                 return self._paged(question, rows, rest[2], rest[3], fields=names)
             case "query_trade_dates":
                 days = _days(date.fromisoformat(rest[2]), date.fromisoformat(rest[3]))
                 rows = [[day.isoformat(), str(int(day.weekday() < 5))] for day in days]
                 return self._paged(question, rows, rest[2], rest[3], fields="calendar_date,is_trading_day")
+            case "query_dividend_data":
+                rows = [[rest[2], rest[3], "0.321"]]
+                return self._paged(
+                    question, rows, *rest[2:], fields="code,dividPlanAnnounceDate,dividCashPsBeforeTax"
+                )
             case _:
                 return self._quarter(question, rest)
 
     def _bars(self, question: Question, rest: list[str]) -> bytes:
         _, _, code, fields, start, end, frequency, adjust = rest
-        names = fields.split(",")
-        rows = self.bars(code, names, date.fromisoformat(start), date.fromisoformat(end), frequency)
+        rows = self._bars_of(code, fields, start, end, frequency)
         return self._paged(question, rows, code, fields=fields, after=(start, end, frequency, adjust))
 
-    def bars(self, code: str, names: list[str], start: date, end: date, frequency: str) -> list[list[str]]:
-        """The rows of a code; a bar of minutes is one of four a day."""
-        times = range(4) if frequency.isdecimal() else range(1)
+    def bars(self, code: str, fields: str, start: str, end: str, frequency: str) -> list[list[str]]:
+        """The rows of a code; there are four bars of minutes a day."""
         return [
-            [_cell(name, code, day, at) for name in names]
-            for day in _days(start, end)
+            [_cell(name, code, day, at) for name in fields.split(",")]
+            for day in _days(date.fromisoformat(start), date.fromisoformat(end))
             if self._is_trading(day)
-            for at in times
+            for at in range(4 if frequency.isdecimal() else 1)
         ]
 
     def _quarter(self, question: Question, rest: list[str]) -> bytes:

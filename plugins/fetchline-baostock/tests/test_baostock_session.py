@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -133,9 +135,9 @@ def test_a_connection_that_ended_while_idle_costs_no_attempt(server: BaostockSer
 
 def test_a_server_that_never_answers_is_a_timeout(server: BaostockServer) -> None:
     server.twist = lambda question, reply: Reply(reply.data[:30], hold=True) if a_query(question) else reply
-    result = run(server, ["sh.600000"], retry=2, timeout=0.2)[0]
+    result = run(server, ["sh.600000"], retry=2, timeout=0.5)[0]
     assert (result.error_code, result.attempts) == ("timeout", 2)
-    assert "did not answer within 0.2 s" in result.message
+    assert "did not answer within 0.5 s" in result.message
 
 
 def test_a_late_answer_is_not_taken_for_the_next_one(server: BaostockServer) -> None:
@@ -218,6 +220,35 @@ def test_sessions_of_one_thread_keep_their_users_apart(server: BaostockServer) -
             opened.query("query_stock_basic", "sh.600000")
     assert [question.parts[1] for question in server.asked if a_query(question)] == ["a", "b", "a"]
     assert [question.parts[1] for question in server.asked if question.method == "logout"] == ["b", "a"]
+
+
+FORKED = """
+import os, sys, time
+from fetchline_baostock import session
+import baostock
+
+with session() as opened:
+    assert baostock.query_stock_basic("sh.600000").data[0][0] == "sh.600000"
+    child = os.fork()
+    for _ in range(50):
+        code = "sh.600000" if child else "sh.600001"
+        assert baostock.query_stock_basic(code).data[0][0] == code
+    if not child:
+        assert opened.logins == 2
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert opened.logins == 1
+"""
+
+
+def test_a_process_that_was_forked_from_an_open_session_logs_in_for_itself(
+    server: BaostockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAOSTOCK_HOST", server.host)
+    monkeypatch.setenv("BAOSTOCK_PORT", str(server.port))
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert server.count("query_stock_basic") == 101
 
 
 # -- other answers -----------------------------------------------------------------------------------------
@@ -383,21 +414,22 @@ def test_all_pages_are_fetched(end: str, rows: int, asked: list[int], long: Baos
     ],
 )
 def test_an_error_in_the_middle_of_paging_is_seen_and_no_frame_is_short(
-    fault: Twist, long: BaostockServer
+    fault: Twist, long: BaostockServer, request: pytest.FixtureRequest
 ) -> None:
     period = fl.Period("2000-01-01", "2013-12-31")
+    patience = 2 if "silence" in request.node.name else 60
 
     def second(question: Question) -> bool:
         return a_query(question) and question.page == 2
 
     long.twist = once(fault, second)
-    with session(**long.options, timeout=0.5) as opened, pytest.raises(Exception) as caught:
+    with session(**long.options, timeout=patience) as opened, pytest.raises(Exception) as caught:
         ohlcv.function("sh.600000", period, session=opened)
         pytest.fail("a short frame")  # pytest's own is no Exception
     assert isinstance(caught.value, BaostockError | ConnectionError | fl.AttemptTimeout | fl.WrongAnswer)
 
     long.twist = once(fault, second)
-    fetcher = using(long, timeout=0.5)
+    fetcher = using(long, timeout=patience)
     result = fl.run(fetcher, ["sh.600000"], params={"period": period}, workers=1, progress=None)[0]
     assert result.attempts == 2
     assert_right(result.value, "sh.600000", 5114)

@@ -69,6 +69,7 @@ class Session:
         api_key = api_key or ask("BAOSTOCK_API_KEY")
         self.kept: dict[str, Any] = {"apiKey": api_key} if api_key else {}
         self.logins = 0
+        self._answers = 0
         self._lock = threading.RLock()
         self._wire: Wire | None = None
         self._open = False
@@ -156,8 +157,6 @@ class Session:
             raise WrongAnswer(f"baostock's answer cannot be read: {error!r}") from error
 
     # -- what the package calls ----------------------------------------------------------------------------
-
-    _answers = 0
 
     def connect(self, api_key: str) -> None:
         """Open the connection of a login."""
