@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -26,12 +27,13 @@ from baostock_server import (
     refusal,
     volume,
 )
-from fetchline_baostock import BaostockError, session
+from fetchline_baostock import BaostockError, fetchline_register_sessions, session
 from fetchline_baostock.fetchers import ohlcv
 
 import fetchline as fl
 from fetchline.testing import SessionSuite
 
+SPEC = fetchline_register_sessions()[0]
 YEAR = fl.Period.from_year(2024)
 NAMES = "date,code,volume"
 SERVERS: list[BaostockServer] = []
@@ -461,6 +463,23 @@ def test_a_function_that_calls_the_package_itself_has_the_login_of_its_worker(
     assert fl.run(fetcher, codes, workers=1, progress=None)[0].error_code == "banned"
 
 
+@pytest.mark.parametrize(("timeout", "open_timeout"), [(None, None), (None, 30), (30, None)])
+def test_each_attempt_of_a_direct_call_has_the_login(
+    timeout: float | None, open_timeout: float | None, server: BaostockServer
+) -> None:
+    def names(code: str) -> str:
+        import baostock
+
+        if fl.attempt().number < 3:
+            raise ConnectionError
+        return str(baostock.query_stock_basic(code).data[0][0])
+
+    spec = replace(SPEC, open_timeout=open_timeout, factory=lambda: session(**server.options))
+    fetcher = fl.Fetcher.of(names, session=spec, timeout=timeout, retry=fl.Try(retry=3, sleep=0))
+    assert fetcher("sh.600000") == "sh.600000"
+    assert fl.run(fetcher, ["sh.600001"], workers=1, progress=None).values == ["sh.600001"]
+
+
 def test_the_package_by_itself_is_as_it_was(
     server: BaostockServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -473,6 +492,8 @@ def test_the_package_by_itself_is_as_it_was(
 
     monkeypatch.setattr(contants, "BAOSTOCK_SERVER_IP", server.host)
     monkeypatch.setattr(contants, "BAOSTOCK_SERVER_PORT", server.port)
+    for name in ("user_id", "default_socket"):
+        monkeypatch.delattr(context, name, raising=False)
     assert not hasattr(context, "user_id")
     assert baostock.login("own", "secret").error_code == "0"
     assert context.user_id == "own"
@@ -482,5 +503,3 @@ def test_the_package_by_itself_is_as_it_was(
     assert baostock.query_stock_basic("sh.600002").get_row_data()[0] == "sh.600002"
     baostock.logout()
     assert re.findall(r"log\w+ success!", capsys.readouterr().out) == ["login success!", "logout success!"]
-    for name in ("user_id", "default_socket"):
-        delattr(context, name)

@@ -2,8 +2,8 @@
 
 The package keeps its state in attributes of one module, ``baostock.common.context``, and reaches the network by two
 functions of another, ``socketutil.send_msg`` and ``SocketUtil.connect``. These are routed: to the session in
-use where the caller runs, or to what the package does by itself where there is none. Which session that is, is a
-context variable, so threads do not see each other's.
+use where the caller runs, or to what the package does by itself where there is none. Threads do not see
+each other's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, Protocol
 
-__all__ = ["Routed", "current", "package", "using"]
+__all__ = ["Routed", "enter", "in_use", "leave", "package", "using"]
 
 _log = logging.getLogger("fetchline.session")
 _lock = threading.Lock()
@@ -30,26 +30,64 @@ class Routed(Protocol):
 
     Attributes:
         kept: what the package would keep in its global module.
+        closed: it works no more.
     """
 
     kept: dict[str, Any]
+    closed: bool
 
     def connect(self, api_key: str) -> None: ...
 
     def send(self, message: str) -> str: ...
 
 
-current: ContextVar[Routed | None] = ContextVar("fetchline_baostock_session", default=None)
+_current: ContextVar[Routed | None] = ContextVar("fetchline_baostock_session", default=None)
+
+
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.entered: list[Routed] = []
+
+
+_here = _Here()
+
+
+def in_use() -> Routed | None:
+    """The session for which the package works where the caller runs."""
+    session = _current.get()
+    if session is not None and not session.closed:
+        return session
+    return next((one for one in reversed(_here.entered) if not one.closed), None)
 
 
 @contextmanager
 def using(session: Routed) -> Iterator[None]:
     """Let the package work for this session."""
-    token = current.set(session)
+    token = _current.set(session)
     try:
         yield
     finally:
-        current.reset(token)
+        _current.reset(token)
+
+
+def enter(session: Routed) -> Routed | None:
+    """Let the package work for this session from now on; gives the one before.
+
+    In this context, wherever that goes on: a login with a time limit is made on a thread of its own. And in this
+    thread: a direct call with a timeout makes each attempt in another context. Not every one of these is there when
+    the session ends, so one that is closed may be found, and counts for nothing.
+    """
+    before = _current.get()
+    _current.set(session)
+    _here.entered.append(session)
+    return before
+
+
+def leave(session: Routed, before: Routed | None) -> None:
+    if _current.get() is session:
+        _current.set(before)
+    if session in _here.entered:
+        _here.entered.remove(session)
 
 
 def package() -> Any:
@@ -75,7 +113,7 @@ class _Kept:
         self._name = name
 
     def _place(self, module: ModuleType) -> dict[str, Any]:
-        session = current.get()
+        session = in_use()
         return module.__dict__ if session is None else session.kept
 
     def __get__(self, module: ModuleType, owner: type) -> Any:
@@ -104,11 +142,11 @@ def _route(context: ModuleType, socketutil: ModuleType) -> None:
         raise ImportError(f"this baostock is not made as 0.9 is: {error}") from error
 
     def send_msg(msg: str) -> Any:
-        session = current.get()
+        session = in_use()
         return own_send(msg) if session is None else session.send(msg)
 
     def connect(self: Any, api_key: str) -> None:
-        session = current.get()
+        session = in_use()
         if session is None:
             own_connect(self, api_key)
         else:
@@ -124,7 +162,7 @@ def _route(context: ModuleType, socketutil: ModuleType) -> None:
 
 def _say(*words: Any) -> None:
     """What the package prints, such as "login success!": a session's goes to the log."""
-    if current.get() is None:
+    if in_use() is None:
         builtins.print(*words)  # noqa: T201  # as it does by itself
     else:
         _log.debug("baostock: %s", " ".join(map(str, words)))

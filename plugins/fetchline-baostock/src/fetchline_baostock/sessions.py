@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fetchline.durations import check_seconds
 from fetchline.errors import FetchlineError, WrongAnswer
 from fetchline_baostock.errors import BaostockError
-from fetchline_baostock.routing import current, package, using
+from fetchline_baostock.routing import Routed, enter, leave, package, using
 from fetchline_baostock.wire import HEADER, SPLIT, Wire
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Session:
 
     Attributes:
         logins: how often it has logged in.
+        closed: it has ended.
+        kept: what the package would keep in its global module.
     """
 
     def __init__(
@@ -68,40 +70,38 @@ class Session:
         self._connect_timeout = check_seconds("connect_timeout", connect_timeout)
         api_key = api_key or ask("BAOSTOCK_API_KEY")
         self.kept: dict[str, Any] = {"apiKey": api_key} if api_key else {}
+        self.closed = False
         self.logins = 0
         self._answers = 0
         self._lock = threading.RLock()
         self._wire: Wire | None = None
         self._open = False
-        self._before: Any = None
+        self._before: Routed | None = None
 
     def __enter__(self) -> Session:
         self._package = package()
         self._log_in()
         self._open = True
-        self._before = current.get()
-        current.set(self)
+        self._before = enter(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if current.get() is self:
-            current.set(self._before)
+        leave(self, self._before)
         with self._lock:
-            self._open = False
-            wire, self._before = self._wire, None
-            if wire is None:
-                return
+            self._open, self._before = False, None
+            wire = self._wire
             try:
-                if wire.usable():
+                if wire is not None and wire.usable():
                     wire.timeout = min(wire.timeout, _LOGOUT_S)
                     with using(self):
                         self._package.logout()
             except (BaostockError, FetchlineError, OSError) as refused:
                 _log.debug("baostock: the logout failed: %s", refused)
             finally:
-                wire.close()
+                self._drop()
+                self.closed = True
 
     # -- questions -----------------------------------------------------------------------------------------
 
