@@ -33,6 +33,7 @@ from fetchline_baostock.columns import DAILY
 import fetchline as fl
 from fetchline.catalog import Catalog
 from fetchline.interfaces import SessionSpec
+from fetchline.testing import FakeSession
 
 Q1 = fl.Period.Q1(2024)
 
@@ -269,6 +270,31 @@ def test_what_is_no_date_and_no_code_is_a_permanent_error_and_not_asked_for(
     result = fl.run(f"baostock.{fetcher}", [item], params=params, progress=None)[0]
     assert (result.error_code, result.attempts) == ("permanent", 1)
     assert {question.method for question in server.asked} <= {"login", "logout"}
+
+
+@pytest.mark.parametrize(
+    ("fetcher", "item", "column", "other"),
+    [
+        (fetchers.ohlcv, "sh.600000", "code", "sh.600001"),
+        (fetchers.day, "2024-01-05", "date", "2024-01-08"),
+        (fetchers.basic, "sh.600000", "code", "sh.600001"),
+        (fetchers.profit, "sh.600000", "code", "sh.600001"),
+    ],
+)
+def test_a_fetcher_holds_rows_against_its_item_whatever_session_gives_them(
+    fetcher: Any, item: str, column: str, other: str
+) -> None:
+    declared = fetcher.policies.schema
+    texts = {name: "2024-01-05" if dtype == pl.Date else "1" for name, dtype in declared.items()}
+    texts |= {"statDate": "2024-03-31"} if "statDate" in texts else {}
+    for value, success in ((item, True), (other, False)):
+        rows = pl.DataFrame([texts | {column: value}])
+        double = FakeSession(rows, rows)
+        plain = fetcher.replace(session=lambda double=double: double, retry=fl.Try(retry=2, sleep=0))
+        params = {"period": Q1} if column == "code" and fetcher is not fetchers.basic else {}
+        result = fl.run(plain, [item], params=params, executor="serial", progress=None)[0]
+        assert result.is_success == success
+        assert success or result.error_code == "wrong_answer"
 
 
 # -- how many ----------------------------------------------------------------------------------------------

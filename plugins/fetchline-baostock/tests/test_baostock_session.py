@@ -285,18 +285,33 @@ def test_an_answer_to_something_else_is_never_a_row_and_asked_for_again(
     assert run(server, ["sh.600000"], retry=2)[0].error_code == "wrong_answer"
 
 
-def test_two_answers_to_one_question_do_not_shift_those_that_follow(server: BaostockServer) -> None:
-    server.twist = lambda question, reply: (
-        Reply(reply.data * 2) if question.method == "query_stock_basic" else reply
-    )
+@pytest.mark.parametrize("query", ["query_daily_history_k_AStock", "query_trade_dates"])
+def test_of_two_answers_to_one_question_none_is_taken(query: str, server: BaostockServer) -> None:
+    early: list[bytes] = []
+
+    def twist(question: Question, reply: Reply) -> Reply:
+        if question.method != query:
+            return reply
+        early.append(reply.data)
+        return Reply(early[0] + reply.data) if len(early) == 2 else reply
+
+    server.twist = twist
+    days = {"query_trade_dates": 2}.get(query, 1)
     with session(**server.options) as opened:
-        for code in ("sh.600000", "sh.600001", "sh.600002"):
-            for _ in range(3):
-                try:
-                    answer = opened.query("query_stock_basic", code)
-                except fl.WrongAnswer:
-                    continue
-                assert answer["code"].to_list() == [code]
+        opened.query(query, *["2024-01-05"] * days)
+        with pytest.raises(fl.WrongAnswer, match="two answers"):
+            opened.query(query, *["2024-01-08"] * days)
+        assert opened.query(query, *["2024-01-09"] * days).item(0, 0) == "2024-01-09"
+        assert opened.logins == 2
+
+
+def test_an_answer_of_another_type_is_another_questions(server: BaostockServer) -> None:
+    server.twist = lambda q, r: Reply(r.data.replace(b"\x0134\x01", b"\x0136\x01"))
+    with (
+        session(**server.options) as opened,
+        pytest.raises(fl.WrongAnswer, match="of type 36 to a question of"),
+    ):
+        opened.query("query_trade_dates", "2024-01-05", "2024-01-08")
 
 
 def test_threads_that_share_a_session_get_their_own_rows(server: BaostockServer) -> None:

@@ -122,10 +122,10 @@ class Wire:
     def _read(self, answer: bytearray, asked: str) -> str:
         _, kind, _ = _header(answer)
         length = self._compressed_length(answer)
+        if END in answer[HEADER + (length or 0) : -len(END)]:
+            raise WrongAnswer(f"{self._where} sent two answers to one question")
         if length is None:
             text = answer.decode()
-            if END in answer[: -len(END)]:
-                raise WrongAnswer(f"{self._where} sent two answers to one question")
         else:
             try:
                 body = zlib.decompress(answer[HEADER : HEADER + length])
