@@ -27,7 +27,7 @@ from baostock_server import (
     refusal,
     volume,
 )
-from fetchline_baostock import BaostockError, fetchline_register_sessions, session
+from fetchline_baostock import BaostockError, fetchline_register_sessions, judge, session
 from fetchline_baostock.fetchers import ohlcv
 
 import fetchline as fl
@@ -377,20 +377,39 @@ def test_the_servers_own_trouble_is_tried_again(server: BaostockServer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        ("10001005", "throttled", "throttled"),
+        ("10001006", "permanent", "permanent"),
+        ("10001012", "stop", "session"),
+        ("10002001", "retry", "unavailable"),
+        ("10002008", "retry", "unavailable"),
+        ("10004002", "retry", "undecodable"),
+        ("10004005", "permanent", "permanent"),
+        ("10004018", "permanent", "permanent"),
+    ],
+)
+def test_a_code_means_the_same_in_an_answer_and_at_a_login_where_it_is_final(
+    code: str, kind: str, said: str
+) -> None:
+    error = BaostockError(code, "?")
+    refused = fl.SessionFailed("the session could not be opened")
+    refused.__cause__ = error
+    for verdict in filter(None, (judge(error), judge(refused))):
+        assert (verdict.kind, verdict.code) == (kind, said)
+    assert (judge(refused) is None) == (kind == "retry")
+    assert judge(BaostockError("10004019", "?")) is None
+
+
+@pytest.mark.parametrize(
     ("start", "end"), [("2024-13-01", "2024-12-31"), ("yesterday", None), ("2024-02-01", "2024-01-01")]
 )
 def test_a_wrong_date_is_an_error_and_not_none(start: str, end: str | None, server: BaostockServer) -> None:
     with session(**server.options) as opened:
         with pytest.raises(BaostockError) as caught:
             opened.query("query_history_k_data_plus", "sh.600000", NAMES, start, end)
-        assert fl.Verdict("permanent", "permanent") == verdict(caught.value)
+        assert judge(caught.value) == fl.Verdict("permanent", "permanent")
     assert server.count("query_history_k_data_plus") == 0
-
-
-def verdict(error: BaseException) -> Any:
-    from fetchline_baostock import judge
-
-    return judge(error)
 
 
 def test_a_query_that_baostock_has_not_is_refused(server: BaostockServer) -> None:
