@@ -263,6 +263,9 @@ def test_a_process_that_was_forked_from_an_open_session_logs_in_for_itself(
         pytest.param(lambda q, r: instead(q, "2024-05-05", "2024-05-06", r), id="a day twice"),
         pytest.param(lambda q, r: instead(q, ",volume,", ",volumen,", r), id="another column"),
         pytest.param(lambda q, r: instead(q, '"record"', '"records"', r), id="no rows"),
+        pytest.param(
+            lambda q, r: instead(q, "]]}", "]]]", instead(q, '{"record": ', "[", r)), id="another JSON"
+        ),
         pytest.param(lambda q, r: instead(q, '"1"', "1", r), id="no text"),
         pytest.param(lambda q, r: instead(q, "600.0000", "sixhundred", r), id="no number"),
         pytest.param(lambda q, r: instead(q, "]]}", "", r), id="half a table"),
@@ -481,6 +484,14 @@ def test_an_error_in_the_middle_of_paging_is_seen_and_no_frame_is_short(
     result = fl.run(fetcher, ["sh.600000"], params={"period": period}, workers=1, progress=None)[0]
     assert result.attempts == 2
     assert_right(result.value, "sh.600000", 5114)
+
+
+def test_pages_that_are_smaller_than_the_package_believes_are_not_taken_for_the_end(
+    server: BaostockServer,
+) -> None:
+    server.twist = lambda q, r: instead(q, "\x011\x012000\x01", "\x011\x01250\x01", r)
+    with session(**server.options) as opened, pytest.raises(fl.WrongAnswer, match="is full"):
+        opened.query("query_history_k_data_plus", "sh.600000", NAMES, "2024-01-01", "2024-12-31")
 
 
 def test_a_table_of_exactly_a_page_that_has_no_pages_is_whole(long: BaostockServer) -> None:

@@ -22,7 +22,6 @@ __all__ = ["Routed", "enter", "in_use", "leave", "package", "using"]
 
 _log = logging.getLogger("fetchline.session")
 _lock = threading.Lock()
-_KEPT = ("user_id", "apiKey", "default_socket")
 
 
 class Routed(Protocol):

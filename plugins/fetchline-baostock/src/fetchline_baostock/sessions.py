@@ -138,6 +138,10 @@ class Session:
             page = result.cur_page_num
             result.cur_row_num = len(result.data)
             if not self._understood(result.next):
+                if result.data and str(len(result.data)) == str(result.per_page_count):
+                    raise WrongAnswer(
+                        f"a page of {len(result.data)} rows is full, and the next one is not asked for"
+                    )
                 break
             if str(result.cur_page_num) != str(int(page) + 1):
                 self._drop()
@@ -150,7 +154,7 @@ class Session:
         answered = self._answers
         try:
             return ask()
-        except (ValueError, LookupError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             if isinstance(error, FetchlineError) or self._answers == answered:
                 raise
             self._drop()
