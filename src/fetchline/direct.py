@@ -201,6 +201,7 @@ class _Aside:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._here: _Here | None = None
+        self._context = copy_context()
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -217,12 +218,13 @@ class _Aside:
         if self._thread is None:
             self._tasks = SimpleQueue()
             self._here = _Here(self._program)
+            self._context = copy_context()  # one for all its attempts: a session may set variables of it
             self._thread = threading.Thread(
                 target=_work_aside, args=(self._tasks, self._here), name="fetchline-direct", daemon=True
             )
             self._thread.start()
         answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        here, context = self._here, copy_context()
+        here, context = self._here, self._context
         assert here is not None
         tried.began = time.monotonic()
 

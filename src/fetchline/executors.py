@@ -116,7 +116,8 @@ def choose(
 
     Args:
         asynchronous: the function is a coroutine function.
-        session: what the fetcher uses; it may allow fewer workers than were asked for.
+        session: what the fetcher uses; it may want fewer workers than there would be, and allow fewer than were asked
+            for.
 
     Raises:
         UnknownName: no executor has that name.
@@ -129,6 +130,8 @@ def choose(
         # A plain function would block the loop: threads carry it, as many as there would be coroutines.
         spec, pool = catalog().executor("thread"), None
     size = getattr(pool, "max_workers", None) or getattr(pool, "_max_workers", None)
+    if session is not None and workers is None and concurrency is None and size is None and not spec.inline:
+        workers = session.workers
     on_a_loop = spec.on_a_loop and asynchronous
     asked = concurrency or workers if on_a_loop else workers
     if asked and size and asked > size:

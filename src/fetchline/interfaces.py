@@ -250,6 +250,8 @@ class SessionSpec:
         scope: ``attempt``, ``worker`` (a thread, a process, a loop) or ``process``.
         thread_safe: False refuses a scope that shares one session between threads.
         max_open: how many may be open at once in a process: a run there has no more workers. None is no limit.
+        workers: how many workers a run has, or attempts at once on a loop, where nobody says; None is what the
+            executor has by default.
         expired: exception types, or a predicate, that say the login is no longer valid.
         judge: gives a ``Verdict`` for an exception this session knows, None for any other. It is asked about those of
             opening too: what is permanent there is not tried again by ``login``, and ``stop`` ends the run.
@@ -268,6 +270,7 @@ class SessionSpec:
     scope: SessionScope = "worker"
     thread_safe: bool = True
     max_open: int | None = None
+    workers: int | None = None
     expired: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = ()
     judge: Callable[[BaseException], Verdict | None] | None = None
     portable: Callable[[BaseException], BaseException] | None = None

@@ -15,10 +15,10 @@ Install = Callable[..., Path]
 
 SOURCE = Path(__file__).parents[2] / "src"
 RAISES = "raise RuntimeError('imported')"
-WATS = """
+ACME = """
 import fetchline as fl
 
-@fl.fetcher("wats.product")
+@fl.fetcher("acme.product")
 def product(n: int) -> dict:
     "Fetch a product."
     return {"n": n}
@@ -51,19 +51,19 @@ def test_fetchers_are_listed_with_what_they_are_and_where_they_come_from(invoke:
 def test_an_installed_plugin_is_listed_unimported_and_imported_for_its_name_only(
     command: Command, install: Install
 ) -> None:
-    path = install("fetchline-wats", "[fetchline]\nwats = wats_plugin\n", wats_plugin=WATS)
+    path = install("fetchline-acme", "[fetchline]\nacme = acme_plugin\n", acme_plugin=ACME)
     install("fetchline-bad", "[fetchline]\nbad = bad_plugin\n", bad_plugin=RAISES)
     env = {"PYTHONPATH": f"{SOURCE}:{path}"}
     listed = command("list", **env)
     assert listed.returncode == 0
     assert "bad.*" in listed.stdout
-    assert "wats.*" in listed.stdout
-    assert "fetchline-wats 1.2, not imported" in listed.stdout
+    assert "acme.*" in listed.stdout
+    assert "fetchline-acme 1.2, not imported" in listed.stdout
     rows = [line.split() for line in command("plugins", **env).stdout.splitlines()]
     assert rows[0] == ["NAME", "KIND", "PROVIDER", "VERSION", "STATUS"]
-    assert ["wats", "plugin", "fetchline-wats", "1.2", "installed"] in rows
+    assert ["acme", "plugin", "fetchline-acme", "1.2", "installed"] in rows
     assert ["bad", "plugin", "fetchline-bad", "1.2", "installed"] in rows
-    assert command("run", "wats.product", "3", "--out", "-", **env).stdout == "key,n\n3,3\n"
+    assert command("run", "acme.product", "3", "--out", "-", **env).stdout == "key,n\n3,3\n"
     broken = command("run", "bad.thing", "3", **env)
     assert broken.returncode == 2
     assert "plugin 'bad' of fetchline-bad 1.2 is broken: RuntimeError: imported" in broken.stderr

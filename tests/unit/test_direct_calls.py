@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import inspect
 import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import polars as pl
@@ -569,3 +571,34 @@ def test_replace_gives_another_fetcher_and_leaves_the_first() -> None:
     assert second.name == first.name
     with pytest.raises(TypeError, match="no policy 'retries'"):
         first.replace(retries=3)
+
+
+def _ambient(said: contextvars.ContextVar[str]) -> Any:
+    @contextlib.contextmanager
+    def session() -> Iterator[None]:
+        said.set("open")
+        yield
+        said.set("closed")
+
+    return session
+
+
+def test_what_a_session_sets_in_the_context_is_there_in_every_attempt_of_a_call_with_a_timeout() -> None:
+    said: contextvars.ContextVar[str] = contextvars.ContextVar("said", default="nothing")
+    seen = []
+
+    def fetch(n: int) -> str:
+        seen.append(said.get())
+        if len(seen) < 3:
+            raise OSError("not yet")
+        return said.get()
+
+    fetcher = fl.Fetcher.of(fetch, session=_ambient(said), timeout=5, retry=fl.Try(3, 0))
+    assert fetcher(1) == "open" and seen == ["open"] * 3
+
+
+def test_what_a_session_puts_back_when_it_closes_is_put_back_for_the_caller() -> None:
+    said: contextvars.ContextVar[str] = contextvars.ContextVar("said", default="nothing")
+    spec = fl.SessionSpec(name="ambient", factory=_ambient(said), open_timeout=5)
+    assert fl.Fetcher.of(lambda n: said.get(), session=spec)(1) == "open"
+    assert said.get() == "closed"

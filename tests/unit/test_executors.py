@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import fetchline as fl
+from fetchline.executors import choose
 
 CASES: dict[str, dict[str, Any]] = {
     "thread": {"name": "thread", "max_workers": 2},
@@ -452,3 +453,13 @@ def _call(function: Callable[[], Any]) -> Any:
 def test_a_process_pool_runs_functions_of_test_modules_by_name() -> None:
     with start("process") as pool:
         assert pool.submit(_call, os.getppid).result(30) > 0
+
+
+@pytest.mark.parametrize("executor", [None, "thread", "process", "asyncio", "serial"])
+def test_a_session_says_how_many_workers_there_are_where_nobody_does(executor: str | None) -> None:
+    shy = fl.SessionSpec(name="shy", workers=1)
+    asynchronous = executor == "asyncio"
+    assert choose(executor, asynchronous=asynchronous, session=shy).concurrency == 1
+    if executor != "serial":
+        assert choose(executor, asynchronous=asynchronous, workers=3, session=shy).workers == 3
+        assert choose(executor, asynchronous=asynchronous, concurrency=2, session=shy).concurrency == 2

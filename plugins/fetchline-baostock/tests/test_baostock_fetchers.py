@@ -56,11 +56,10 @@ def asked(server: BaostockServer, method: str) -> list[list[str]]:
 
 def test_the_catalog_finds_it_and_the_specs_pickle() -> None:
     catalog = Catalog(entry_points=lambda: [EntryPoint("baostock", "fetchline_baostock", "fetchline")])
-    for name in ("baostock", "baostock.parallel"):
-        spec = catalog.session(name)
-        assert pickle.loads(pickle.dumps(spec)) == spec
-        assert isinstance(spec, SessionSpec)
-    assert [spec.name for spec in fetchline_register_sessions()] == ["baostock", "baostock.parallel"]
+    spec = catalog.session("baostock")
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    assert isinstance(spec, SessionSpec)
+    assert fetchline_register_sessions() == [spec]
 
 
 def fresh(code: str) -> str:
@@ -300,30 +299,30 @@ def test_a_fetcher_holds_rows_against_its_item_whatever_session_gives_them(
 # -- how many ----------------------------------------------------------------------------------------------
 
 
-def at_once(server: BaostockServer, session: Any, **options: Any) -> int:
+def at_once(server: BaostockServer, *, together: bool = False, **options: Any) -> int:
     """The most logins that were open at one time."""
     lock, opened, most = threading.Lock(), [0], [0]
-    together = threading.Barrier(2)
+    barrier = threading.Barrier(2)
 
     def twist(question: Question, reply: Reply) -> Reply:
         with lock:
             opened[0] += {"login": 1, "logout": -1}.get(question.method, 0)
             most[0] = max(most[0], opened[0])
-        if session == "baostock.parallel" and question.method == "query_daily_history_k_AStock":
-            together.wait(30)  # until another connection asks, too
+        if together and question.method == "query_daily_history_k_AStock":
+            barrier.wait(30)  # until another connection asks, too
         return reply
 
     server.twist = twist
     days = [f"2024-01-{n:02}" for n in range(1, 21)]
-    batch = fl.run(fetchers.day.replace(session=session), days, progress=None, **options)
+    batch = fl.run(fetchers.day, days, progress=None, **options)
     assert all(result.is_success for result in batch)
     return most[0]
 
 
 def test_a_run_has_one_worker_unless_it_is_told_otherwise(server: BaostockServer) -> None:
-    assert at_once(server, "baostock") == 1
-    assert at_once(server, "baostock", workers=4) == 1
-    assert at_once(server, "baostock.parallel", workers=4) >= 2
+    assert at_once(server) == 1
+    assert at_once(server, executor="process") == 1
+    assert at_once(server, workers=4, together=True) >= 2
 
 
 # -- how good ----------------------------------------------------------------------------------------------
@@ -375,7 +374,7 @@ class Trouble:
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_no_row_of_100_000_is_wrong_whatever_the_server_does(executor: str, server: BaostockServer) -> None:
     trouble = server.twist = Trouble()
-    fetcher = fetchers.ohlcv.replace(session="baostock.parallel", retry=fl.Try(retry=12, sleep=0.005))
+    fetcher = fetchers.ohlcv.replace(retry=fl.Try(retry=12, sleep=0.005))
     codes = [f"sh.{600000 + n}" for n in range(400)]
     period = fl.Period.from_year(2024)
     batch = fl.run(fetcher, codes, params={"period": period}, executor=executor, workers=4, progress=None)

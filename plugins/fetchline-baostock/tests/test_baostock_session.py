@@ -46,7 +46,7 @@ def server() -> Iterator[BaostockServer]:
 
 
 def using(server: BaostockServer, fetcher: Any = ohlcv, *, retry: int = 5, **options: Any) -> Any:
-    many = fl.use("baostock.parallel", **server.options, **options)
+    many = fl.use("baostock", **server.options, **options)
     return fetcher.replace(session=many, retry=fl.Try(retry=retry, sleep=0.001))
 
 
@@ -82,7 +82,7 @@ class TestBaostock(SessionSuite):
     @pytest.fixture
     def session(self, server: BaostockServer) -> Iterator[Any]:
         SERVERS.append(server)
-        yield fl.use("baostock.parallel", **server.options)
+        yield fl.use("baostock", **server.options)
         SERVERS.remove(server)
 
     def check(self, session: Any) -> Any:
@@ -512,7 +512,7 @@ def test_a_function_that_calls_the_package_itself_has_the_login_of_its_worker(
 
         return list(baostock.query_stock_basic(code).data[0][:2])
 
-    fetcher = fl.Fetcher.of(names, session=fl.use("baostock.parallel", **server.options))
+    fetcher = fl.Fetcher.of(names, session=fl.use("baostock", **server.options))
     codes = [f"sh.{600000 + n}" for n in range(3)] * 4
     batch = fl.run(fetcher, codes, workers=3, progress=None)
     assert [value[0] for value in batch.values] == codes

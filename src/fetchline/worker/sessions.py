@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
@@ -211,12 +211,24 @@ def _open_aside(use: SessionUse, timeout: float) -> tuple[Any, ExitStack]:
             close(opened.result()[1], use)
         raise
     # What the opening set for the function to see, and what the closing will put back, is in the thread's context.
+    _follow(context)
+
+    def close_there() -> None:
+        try:
+            context.run(stack.close)
+        finally:
+            _follow(context)
+
+    outer = ExitStack()
+    outer.callback(close_there)
+    return value, outer
+
+
+def _follow(context: Context) -> None:
+    """Have the variables of another context here."""
     for variable, new in context.items():
         if variable.get(None) is not new:
             variable.set(new)
-    outer = ExitStack()
-    outer.callback(context.run, stack.close)
-    return value, outer
 
 
 def slow(use: SessionUse, timeout: float) -> SessionFailed:

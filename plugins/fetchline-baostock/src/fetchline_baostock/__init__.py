@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -28,26 +27,20 @@ def session(**options: Any) -> Session:
     return Session(**options)
 
 
-_ONE = SessionSpec(
+_SPEC = SessionSpec(
     name="baostock",
     factory=session,
-    max_open=1,
+    workers=1,
     expired=expired,
     judge=judge,
     login=Try(retry=3, sleep=0.5, on=passes),
-    summary="a login at baostock; a run has one worker",
+    summary="a login at baostock for each worker of a run; one, unless it says workers=",
 )
 
 
 @hookimpl
 def fetchline_register_sessions() -> list[SessionSpec]:
-    many = replace(
-        _ONE,
-        name="baostock.parallel",
-        max_open=None,
-        summary="a login at baostock for each worker of a run",
-    )
-    return [_ONE, many]
+    return [_SPEC]
 
 
 @hookimpl
