@@ -37,7 +37,9 @@ def outcome(call: Callable[[], pl.DataFrame]) -> pl.DataFrame | str:
         return f"{error.key} does not parse"
     except ValueError as error:
         # Int64 in one of many, or Float64 in all of them: that neither is text is what matters.
-        return re.sub(r"\b(Int64|Int128|Float64)\b|for 'k\d'", "some", str(error))
+        text = re.sub(r"\b(Int64|Int128|Float64)\b|for 'k\d'", "some", str(error))
+        # Which of two types is named first depends on which of the bodies were read together.
+        return re.sub(r" is (.+) and (.+):", lambda two: f" is {sorted(two.groups())}:", text)
 
 
 def alone(bodies: list[bytes], how: Any = "csv", schema: Any = None) -> pl.DataFrame:
