@@ -76,8 +76,8 @@ def test_an_unknown_executor_names_the_near_ones_and_what_to_install(executor: s
 
 
 def test_an_unknown_session_names_what_to_install() -> None:
-    with pytest.raises(fl.UnknownName, match=r"no session is named 'wats'.*pip install fetchline-wats"):
-        fl.run(fl.Fetcher.of(never, session="wats"), [1])
+    with pytest.raises(fl.UnknownName, match=r"no session is named 'acme'.*pip install fetchline-acme"):
+        fl.run(fl.Fetcher.of(never, session="acme"), [1])
 
 
 def test_an_unknown_progress_display_names_the_near_ones() -> None:

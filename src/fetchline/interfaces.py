@@ -69,6 +69,7 @@ class Verdict:
         memo: what the item's next attempt is told (``NotReady(memo=...)``).
         patience: seconds the item may be held back uncharged, if not as long as the fetcher says.
         timeout: seconds the item's next attempt may take, if not as long as the fetcher says (``not_ready``).
+        alike: any other item would have failed in the same way: a bulk call is not halved for it.
     """
 
     kind: VerdictKind
@@ -77,6 +78,7 @@ class Verdict:
     memo: Any = None
     patience: float | None = None
     timeout: float | None = None
+    alike: bool = False
 
 
 # -- executors ---------------------------------------------------------------------------------------------

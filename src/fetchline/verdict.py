@@ -113,7 +113,7 @@ class Judge:
             status = answer[0]
             if _is_final(status):
                 # Whoever is not let in with one item is not with another.
-                verdict = Verdict("permanent", "session" if status in (401, 407) else "permanent")
+                verdict = Verdict("permanent", "permanent", alike=status in (401, 407))
             elif status >= 500:
                 verdict = Verdict("retry", "unavailable")
         if verdict is not None and verdict.kind == "permanent" and _decides(self.policy):

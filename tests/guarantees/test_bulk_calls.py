@@ -262,7 +262,7 @@ def test_a_call_that_is_not_let_in_is_not_halved(lane: Lane) -> None:
 
     batch = lane.run(lane.fetcher(refused, bulk=50), range(100))
     assert batch.summary.calls == 2
-    assert {failure.error_code for failure in batch.failures} == {"session"}
+    assert {failure.error_code for failure in batch.failures} == {"permanent"}
 
 
 @pytest.mark.parametrize("bulk", [0, -1, True, "50"])

@@ -286,13 +286,20 @@ match sys.argv[1]:
         except KeyboardInterrupt as error:
             print("result", type(error).__name__, flush=True)
     case "input":
+        started, both = [], threading.Event()
+        def noted(n):
+            started.append(n)
+            if len(started) == 2:
+                both.set()
+            return n
         def blocked():
             yield 0
             yield 1
+            both.wait(10)  # what has not started yet would be cancelled
             print("at", flush=True)
             release.wait(3600)
         try:
-            fl.run(one, blocked(), progress=None)
+            fl.run(noted, blocked(), progress=None)
         except KeyboardInterrupt as error:
             print("result", type(error).__name__, error.batch.values, flush=True)
     case "other thread":

@@ -243,7 +243,7 @@ class BulkSchedule(Schedule):
         return troubles
 
     def _decide(self, slot: Slot, troubles: Troubles, verdict: Verdict, now: float) -> None:
-        if isinstance(slot, Group) and not slot.blamed and verdict.code in _HALVED:
+        if isinstance(slot, Group) and not slot.blamed and verdict.code in _HALVED and not verdict.alike:
             slot.suspect = True
             if slot.hunted and verdict.kind == "retry" and slot.size > 1 and self.stopping is None:
                 self._halve(slot)
@@ -278,7 +278,7 @@ class BulkSchedule(Schedule):
             and self.stopping is None
             and verdict is not None
             and verdict.kind != "stop"
-            and (group.suspect or verdict.code in _HALVED)
+            and group.suspect
         )
 
     def _halve(self, group: Group) -> None:
