@@ -255,6 +255,11 @@ class Batch(Sequence[Result[T]], Generic[T]):
         results = Merged(self._results, merged)
         summary = later.summary
         summary.total = len(self)
+        for failure in self.failures:
+            if failure.index not in merged:
+                summary.failed += 1
+                summary.codes[failure.error_code] += 1
+                summary.first_keys.setdefault(failure.error_code, failure.key)
         summary.succeeded += self.n_succeeded
         summary.empty += self.summary.empty
         summary.attempts += self.summary.attempts

@@ -238,8 +238,7 @@ class Collector:
         summary.calls = summary.attempts
         if isinstance(run.schedule, BulkSchedule):
             summary.calls, summary.ran_s = run.schedule.calls, run.schedule.ran_s
-        bulk = isinstance(run.schedule, BulkSchedule)
-        summary.retried = run.source.trials if bulk else run.source.trials - summary.codes
+        summary.retried = run.source.trials
         summary.abandoned = run.source.abandoned
         summary.stopped = run.schedule.stopping
         if self.wants_attempts:

@@ -309,6 +309,8 @@ def _fits(fetcher: Fetcher[Any, Any, Any]) -> None:
         wants = "the answer" if bulk is None else "an answer and its item"
         raise TypeError(f"check= of {fetcher.name!r} must take {wants} first: {_shown(check)}")
     known = [name for name in _signature(fetcher.function) if name != fetcher.session_parameter]
+    if bulk is not None:
+        known = known[1:]  # the list of items: check= is for one of them
     for parameter in takes[least:]:
         if parameter.name not in known:
             raise TypeError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["as_frame", "conform", "join"]
+__all__ = ["as_frame", "conform", "is_of", "join"]
 
 _Shape: TypeAlias = "tuple[tuple[str, ...], tuple[pl.DataType, ...]]"
 
@@ -242,6 +242,15 @@ def _stack_alike(frames: list[pl.DataFrame]) -> pl.DataFrame | None:
         return pl.concat(frames, rechunk=True)
     except (pl.exceptions.ShapeError, pl.exceptions.SchemaError):
         return None
+
+
+def is_of(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a value is a frame of just these columns and types; False says nothing."""
+    kind = type(value)
+    if kind.__name__ != "DataFrame" or not kind.__module__.startswith("polars"):
+        return False
+    columns: list[str] = value.columns
+    return columns == [*schema] and value.dtypes == [*schema.values()]
 
 
 def conform(value: Any, schema: Mapping[str, Any] | pl.Schema, key: str) -> Any:

@@ -24,8 +24,7 @@ class Summary:
         shared: successes that have another item's value, as their keys are equal; among the succeeded.
         attempts: calls of the function, each counted once for every item it was for.
         calls: calls of the function.
-        retried: failed attempts that were not the end of their item, by code; of bulk calls, all
-            that failed.
+        retried: failed attempts, after which there was another one, by code; a bulk call is one.
         wall_s: seconds from start to end.
         ran_s: seconds attempts ran, all added up.
         limited_s: seconds for which an item was ready and a worker free, and the pace, a cooldown or an outage had

@@ -20,6 +20,11 @@ __all__ = ["undo"]
 
 _TRIES = Try(3)
 
+# After these nobody knows whether the write arrived.
+_MAY_HAVE_ARRIVED = frozenset(
+    {"unknown_outcome", "timeout", "crashed", "cancelled", "deadline", "unavailable"}
+)
+
 
 def undo(
     fetcher: Fetcher[Any, Any, Any],
@@ -92,7 +97,7 @@ def _key(key: Callable[[Any], str] | None, undoing: Args) -> str:
 def _is_written(result: Result[Any]) -> bool:
     if isinstance(result, Success):
         return result.origin == "fetched" and not result.empty
-    return result.error_code == "unknown_outcome"
+    return result.attempts > 0 and result.error_code in _MAY_HAVE_ARRIVED
 
 
 def _unknown(result: Failure) -> Failure:

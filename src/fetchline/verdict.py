@@ -23,9 +23,9 @@ from fetchline.interfaces import SessionSpec, Verdict
 from fetchline.retry import Try
 from fetchline.waiting import waits
 
-__all__ = ["RETRY_AFTER_CAP", "Judge", "note_freshness", "refusal", "retry_after"]
+__all__ = ["RETRY_AFTER_CAP", "Judge", "note_arrival", "note_freshness", "refusal", "retry_after"]
 
-_FRESH = "_fetchline_fresh"
+_FRESH, _ARRIVED = "_fetchline_fresh", "_fetchline_arrived"
 
 RETRY_AFTER_CAP = 300.0
 """Seconds a server may ask for at the most."""
@@ -124,8 +124,8 @@ class Judge:
     def _policy(self, error: BaseException, verdict: Verdict, failed: int, elapsed: float) -> Verdict:
         if not self.idempotent and _may_have_arrived(error):
             return Verdict("permanent", "unknown_outcome")
-        if not self.idempotent and isinstance(error, WrongAnswer):
-            return Verdict("permanent", "wrong_answer")  # it has arrived, whatever came back
+        if not self.idempotent and (isinstance(error, WrongAnswer) or getattr(error, _ARRIVED, False)):
+            return Verdict("permanent", "unknown_outcome")  # it has arrived, whatever came back
         if isinstance(error, AttemptTimeout | SessionFailed | WrongAnswer) or _is_cancellation(error):
             # These are worth another attempt whatever exceptions on= names.
             delay: float | None = self.policy.delay(failed)
@@ -151,6 +151,12 @@ def note_freshness(error: BaseException, fresh: bool) -> None:
     """Note on an error that says the login is over whether the session had been opened for this very attempt."""
     with contextlib.suppress(AttributeError):  # an exception without a dict
         setattr(error, _FRESH, fresh)
+
+
+def note_arrival(error: BaseException) -> None:
+    """Note on an error that the function had returned before it: a write has arrived."""
+    with contextlib.suppress(AttributeError):
+        setattr(error, _ARRIVED, True)
 
 
 def retry_after(headers: Any) -> float | None:

@@ -314,6 +314,36 @@ def test_what_results_may_weigh_bounds_a_call() -> None:
     assert schedule.lease(0.0) is None
 
 
+def test_a_group_that_fails_after_a_stop_is_cancelled_since_nobody_finds_out_who_it_was() -> None:
+    schedule = bulk(4)
+    schedule.feed_from(range(4))
+    group = group_of(schedule)
+    schedule.stop()
+    fail(schedule, group, PERMANENT)
+    slots = ended(schedule)
+    assert {slot.verdict.code for slot in slots.values() if slot.verdict} == {"cancelled"}
+    assert slots[0].value == "error of (0, 1, 2, 3)"
+
+
+def test_what_is_in_flight_weighs_the_same_however_often_it_started() -> None:
+    schedule = bulk(4, hold=1e9, retry=9, ordered=True)
+    schedule.feed_from(range(4))
+    for attempt in range(5):
+        group = group_of(schedule, 10.0 * attempt)
+        assert schedule._weights is not None and schedule._weights.flying == 4
+        fail(schedule, group, RETRY, 10.0 * attempt)
+        assert schedule._weights.flying == 0
+
+
+def test_siblings_and_what_waits_for_an_equal_one_are_waiting() -> None:
+    schedule = bulk(4, dedupe="run", window=64)
+    schedule.feed_from([*range(4), 0, 1], [*range(4), 0, 1])
+    group = group_of(schedule)
+    assert schedule.waiting == 2
+    fail(schedule, group, PERMANENT)
+    assert schedule.waiting == 6
+
+
 # -- what the poison costs ---------------------------------------------------------------------------------
 
 

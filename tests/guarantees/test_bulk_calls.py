@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -291,3 +292,128 @@ def test_attempt_finished_is_told_of_each_item_of_a_bulk_call(lane: Lane) -> Non
         ("b", 1, "missing"),
         ("c", 1, None),
     ]
+
+
+def test_what_a_worker_leaves_behind_goes_though_it_is_busy(wide: Lane) -> None:
+    """Too little for a call, while the only one who knew of it is at work."""
+    go = threading.Event()
+
+    def ask(keys: list[int]) -> list[int]:
+        if 0 in keys:
+            assert go.wait(20)
+        else:
+            go.set()
+        return keys
+
+    def some() -> Iterator[int]:
+        time.sleep(0.3)
+        yield from range(5)
+        assert go.wait(20)
+
+    if wide.far:
+        pytest.skip("the two calls tell each other by an event of this process")
+    fetcher = wide.fetcher(ask, bulk=fl.Bulk(4, linger=0.05))
+    assert [result.value for result in wide.stream(fetcher, some())] == list(range(5))
+
+
+def test_a_named_pace_gives_its_starts_to_calls_that_have_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FETCHLINE_STATE", str(tmp_path))
+    pace = fl.Pace("20/s", name="bulk")
+    fetcher = fl.Fetcher.of(lambda keys: keys, bulk=fl.Bulk(5, linger=0.1), pace=pace)
+    results = fl.stream(fetcher, list(range(8)), window=4)
+    assert [result.value for result in results] == list(range(8))
+
+
+def test_progress_can_be_looked_at_while_workers_are_busy() -> None:
+    fetcher = fl.Fetcher.of(lambda keys: keys, bulk=100)
+    job = fl.submit(fetcher, iter(range(100_000)), workers=8)
+    while not job.wait(timeout=0.001):
+        assert job.progress.done <= 100_000
+    assert job.result().n_succeeded == 100_000
+
+
+def test_remote_tasks_of_single_items_may_have_any_memo(lane: Lane) -> None:
+    def ask(keys: list[str]) -> dict[str, Any]:
+        if fl.attempt().memo is None:
+            return {key: fl.NotReady(0.01, memo=pl.DataFrame({"k": [key]})) for key in keys}
+        return {key: fl.attempt().memo["k"][0] for key in keys}
+
+    assert lane.run(lane.fetcher(ask, bulk=3), list("abc")).values == list("abc")
+
+
+def test_items_that_failed_alike_are_asked_for_again_together(lane: Lane) -> None:
+    def ask(keys: list[int]) -> dict[int, Any]:
+        first = fl.attempt().number == 1
+        return {key: ValueError("not yet") if first else key for key in keys}
+
+    batch = lane.run(lane.fetcher(ask, bulk=20, retry=fl.Try(3, 0.05)), range(20))
+    assert batch.values == list(range(20)) and batch.summary.calls == 2
+
+
+def test_a_memo_outlives_an_error_that_is_told_item_by_item(lane: Lane, log: Log) -> None:
+    def ask(keys: list[str]) -> dict[str, Any]:
+        attempt = fl.attempt()
+        log.note(attempt.memo)
+        match attempt.number:
+            case 1:
+                raise fl.NotReady(0, memo="task")
+            case 2:
+                return {key: ValueError("the poll failed") for key in keys}
+        return dict.fromkeys(keys, "done")
+
+    assert lane.run(lane.fetcher(ask, bulk=2, retry=fl.Try(2, 0)), list("ab")).values == ["done"] * 2
+    assert said(log) == [None, "task", "task"]
+
+
+class Expired(Exception):
+    pass
+
+
+def test_an_expired_login_told_item_by_item_is_one_new_login(lane: Lane, log: Log) -> None:
+    def session() -> Session:
+        return Session(log)
+
+    def ask(keys: list[str], *, session: Session = fl.injected) -> dict[str, Any]:
+        first = fl.attempt().number == 1
+        return {key: Expired() if first and key == "b" else key for key in keys}
+
+    def never(keys: list[str], *, session: Session = fl.injected) -> dict[str, Any]:
+        return {key: Expired() for key in keys}
+
+    spec = fl.SessionSpec(name="s", factory=session, expired=(Expired,))
+    batch = lane.run(lane.fetcher(ask, bulk=3, session=spec), list("abc"))
+    assert batch.values == list("abc") and batch.summary.logins == 2
+    refused = lane.run(lane.fetcher(never, bulk=3, session=spec), list("abc"))
+    assert {failure.error_code for failure in refused.failures} == {"session"}
+    assert refused.summary.calls <= 3
+
+
+def test_lazy_frames_in_a_bulk_answer_are_collected_where_they_were_made(lane: Lane) -> None:
+    fetcher = lane.fetcher(lambda keys: {key: pl.LazyFrame({"k": [key]}) for key in keys}, bulk=2)
+    batch = lane.run(fetcher, list("ab"))
+    assert all(isinstance(value, pl.DataFrame) for value in batch.values)
+
+
+def test_a_class_of_error_in_a_bulk_answer_is_one(lane: Lane) -> None:
+    batch = lane.run(lane.fetcher(lambda keys: dict.fromkeys(keys, fl.NoData), bulk=2), list("ab"))
+    assert [result.status for result in batch] == ["empty", "empty"]
+
+
+def test_what_results_weigh_is_counted_right_over_many_attempts() -> None:
+    """A stream that is tried again and again holds no more than one that is not."""
+    tries: dict[int, int] = {}
+
+    def ask(keys: list[int]) -> list[bytes]:
+        tries[keys[0]] = tries.get(keys[0], 0) + 1
+        if tries[keys[0]] < 3:
+            raise ConnectionError("not yet")
+        return [bytes(10_000)] * len(keys)
+
+    fetcher = fl.Fetcher.of(ask, bulk=10, retry=fl.Try(3, 0))
+    results = fl.stream(fetcher, range(400), window="1MB", workers=2)
+    taken = [next(results) for _ in range(5)]
+    time.sleep(0.5)  # whoever could start has
+    assert sum(10 for key, count in tries.items() if count == 3) <= 160
+    assert len([*taken, *results]) == 400

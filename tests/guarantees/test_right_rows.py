@@ -65,7 +65,37 @@ def test_a_wrong_answer_is_tried_again_whatever_on_names(lane: Lane) -> None:
 def test_a_write_with_a_wrong_answer_is_not_sent_again(lane: Lane) -> None:
     fetcher = lane.fetcher(quote, key_column="symbol", retry=fl.Try(3, 0), idempotent=False)
     [result] = lane.run(fetcher, ["A"])
-    assert (result.attempts, result.error_code) == (1, "wrong_answer")
+    assert (result.attempts, result.error_code) == (1, "unknown_outcome")
+
+
+@pytest.mark.parametrize(
+    ("returns", "policies"),
+    [
+        (None, {"check": lambda answer: answer["ok"]}),
+        ({"ok": None}, {"check": lambda answer: answer["ok"]}),
+        (7, {"key_column": "n"}),
+        (7, {"schema": {"n": pl.Int64}}),
+        (7, {"bulk": 5}),
+        (pl.DataFrame({"n": [1]}), {"bulk": 5}),
+    ],
+    ids=["check", "a check that raises", "column", "schema", "shape", "no column"],
+)
+def test_a_write_that_returned_is_not_sent_again_whatever_its_answer_is(
+    returns: Any, policies: dict[str, Any], log: Log
+) -> None:
+    """It has arrived: what goes wrong with its answer afterwards is no reason to send it twice."""
+
+    def write(item: Any) -> Any:
+        log.note("sent")
+        return returns
+
+    fetcher = fl.Fetcher.of(
+        write, retry=fl.Try(3, 0), idempotent=False, undo=lambda item, value: None, **policies
+    )
+    batch = fl.run(fetcher, [1], progress=None)
+    assert batch[0].error_code == "unknown_outcome" and log.count("sent") == 1
+    assert batch.retry_failed() is batch
+    assert [failure.key for failure in batch.undo().failures] == ["1"]
 
 
 def test_a_frame_of_other_columns_fails_where_it_was_fetched_and_alone(lane: Lane) -> None:
@@ -236,6 +266,48 @@ def test_a_check_of_bulk_answers_gets_each_with_its_item_and_the_params() -> Non
     fetcher = fl.Fetcher.of(lambda numbers, factor: [n * factor for n in numbers], bulk=3, check=check)
     batch = fl.run(fetcher, range(4), params={"factor": 5}, progress=None)
     assert [result.is_success for result in batch] == [True, True, False, True]
+
+
+def test_a_check_of_bulk_answers_gets_defaults_too() -> None:
+    def ask(symbols: list[str], market: str = "X") -> dict[str, str]:
+        return {symbol: symbol + market for symbol in symbols}
+
+    def check(answer: str, symbol: str, market: str) -> bool:
+        return answer == symbol + market
+
+    assert fl.run(fl.Fetcher.of(ask, bulk=3, check=check), list("abc"), progress=None).n_failed == 0
+    with pytest.raises(TypeError, match="'symbols'"):
+        fl.Fetcher.of(ask, bulk=3, check=lambda answer, symbol, symbols: True)
+
+
+def test_items_with_a_key_of_the_users_own_are_held_against_that(lane: Lane) -> None:
+    items = [{"id": 1}, {"id": 2}]
+    one = lane.fetcher(lambda item: {"id": item["id"]}, key_column="id")
+    assert lane.run(one, items, key=_id_of).n_failed == 0
+    many = lane.fetcher(
+        lambda some: pl.DataFrame({"id": [one["id"] for one in some]}), bulk=2, key_column="id"
+    )
+    assert lane.run(many, items, key=_id_of).n_failed == 0
+
+
+def _id_of(item: dict[str, int]) -> str:
+    return str(item["id"])
+
+
+def test_rows_of_a_bulk_call_over_a_grid_are_held_against_the_argument_of_the_columns_name(
+    lane: Lane,
+) -> None:
+    def ask(cells: list[fl.Args]) -> list[dict[str, Any]]:
+        return [{"symbol": cell.kwargs["symbol"], "year": cell.kwargs["year"]} for cell in cells]
+
+    fetcher = lane.fetcher(ask, bulk=2, key_column="symbol")
+    batch = lane.run(fetcher, fl.grid(symbol=["A", "B"], year=[1]))
+    assert [result.value[0]["symbol"] for result in batch] == ["A", "B"]
+
+
+def test_columns_of_series_are_rows_too() -> None:
+    fetcher = fl.Fetcher.of(lambda n: {"n": pl.Series([7, 7])}, key_column="n")
+    assert fl.run(fetcher, [7], progress=None).n_failed == 0
 
 
 @pytest.mark.parametrize("gives", [None, 1, "yes"])

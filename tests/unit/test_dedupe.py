@@ -123,3 +123,19 @@ def test_every_item_is_attempted_once_a_key_while_many_workers_race() -> None:
     items = [n % 997 for n in range(30_000)]
     assert run(fetch, items, workers=8).values == [-n for n in items]
     assert set(calls.values()) == {1}
+
+
+def test_a_key_is_the_same_items_for_as_long_as_it_is_seen() -> None:
+    """The item that a key was first seen with may have been long ago: it is the last that counts."""
+    one, other = {"id": 0}, {"id": 0, "x": 1}
+    items = [one, *({"id": n} for n in range(1, 7)), one, *({"id": n} for n in range(7, 13)), other]
+    with pytest.raises(fl.InputFailed) as caught:
+        list(fl.stream(lambda item: item["id"], iter(items), key=lambda item: str(item["id"]), window=8))
+    assert "two different items" in str(caught.value)
+
+
+def test_the_summary_says_after_what_equal_items_were_tried_again() -> None:
+    def fetch(item: str) -> str:
+        raise ValueError(item)
+
+    assert run(fl.Try(3, 0)(fetch), ["a", "a"]).summary.retried == {"error": 2}

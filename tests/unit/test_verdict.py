@@ -79,7 +79,7 @@ def test_a_timeout_and_a_failed_login_are_tried_again_whatever_on_names() -> Non
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422, 451])
 def test_a_client_error_is_permanent(status: int) -> None:
-    assert judged(Answer(status)) == Verdict("permanent", "permanent")
+    assert judged(Answer(status)) == Verdict("permanent", "permanent", alike=status == 401)
 
 
 @pytest.mark.parametrize("status", [408, 425])

@@ -16,6 +16,7 @@ that a lone item may make.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from fetchline.core.limits import Limits
@@ -89,6 +90,8 @@ class BulkSchedule(Schedule):
 
     __slots__ = ("_now", "calls", "ran_s")
 
+    lingers = True
+
     def __init__(self, limits: Limits, *, ordered: bool = False) -> None:
         super().__init__(limits, ordered=ordered)
         self._now = float("-inf")
@@ -110,9 +113,13 @@ class BulkSchedule(Schedule):
         if not self._is_worth_a_call:
             return None
         lead = super().lease(now)
-        if lead is None or isinstance(lead, Group):
-            return lead
-        return self._gather(lead, now)
+        if lead is None:
+            return None
+        if not isinstance(lead, Group):
+            return self._gather(lead, now)
+        if self._weights is not None:
+            self._weights.flying += lead.size - 1
+        return lead
 
     def _gather(self, lead: Slot, now: float) -> Group:
         """Have others go along with a slot that was leased."""
@@ -194,11 +201,13 @@ class BulkSchedule(Schedule):
                 self._end(slot, member, DONE)
                 continue
             member.value, verdict = answers.misses[position]
-            alike = next((members for other, members in odd if other == verdict), None)
-            if alike is None:
-                odd.append((verdict, [member]))
+            for place, (other, members) in enumerate(odd):
+                if _go_together(other, verdict):
+                    members.append(member)
+                    odd[place] = replace(other, delay=max(other.delay, verdict.delay)), members
+                    break
             else:
-                alike.append(member)
+                odd.append((verdict, [member]))
         for verdict, members in odd:
             self._miss(slot, members, attempts, verdict, now)
         self._go_on_with_sibling(slot, innocent=True)
@@ -211,8 +220,13 @@ class BulkSchedule(Schedule):
         group.blamed = True
         troubles = group.troubles = _heir(whole)
         troubles.attempts, troubles.charged, troubles.verdict = attempts, whole.charged, verdict
+        if whole.troubles is not None and len(members) == whole.size:
+            # What was left running is theirs; of a part of them nobody knows.
+            troubles.memo, troubles.timeout = whole.troubles.memo, whole.troubles.timeout
         if verdict.kind == "throttled":
             self.cool_down(now, now + verdict.delay)
+            assert self.traffic is not None
+            self.traffic.refused += verdict.code == "throttled"
         self._decide(group, troubles, verdict, now)
 
     def crashed(
@@ -258,7 +272,10 @@ class BulkSchedule(Schedule):
         if not isinstance(slot, Group):
             super()._finish(slot, state)
         elif state == FAILED and self._is_halved(slot):
-            self._halve(slot)
+            if self.stopping is None:
+                self._halve(slot)
+            else:
+                self._cancel(slot)  # which of them is to blame will not be found out
         else:
             for member in slot.members:
                 member.troubles = slot.troubles
@@ -275,7 +292,6 @@ class BulkSchedule(Schedule):
             group.size > 1
             and self.limits.idempotent
             and not group.blamed
-            and self.stopping is None
             and verdict is not None
             and verdict.kind != "stop"
             and group.suspect
@@ -315,11 +331,25 @@ class BulkSchedule(Schedule):
 
     @property
     def held(self) -> int:
-        return sum(slot.size for slot in self._waits)
+        return sum(slot.size for slot in self._waits.all())
 
     @property
     def waiting(self) -> int:
-        return sum(slot.size for slot in self._ready)
+        twins = 0 if self._twins is None else self._twins.waiting
+        ready = list(self._ready)
+        return twins + sum(slot.size for slot in ready) + sum(map(_kin, (*ready, *self._waits.all())))
+
+
+def _kin(slot: Slot) -> int:
+    """How many items wait for what comes of a group."""
+    return slot.sibling.size if isinstance(slot, Group) and slot.sibling is not None else 0
+
+
+def _go_together(one: Verdict, other: Verdict) -> bool:
+    """Whether items that failed so may be tried again in one call; how long each would wait does not matter."""
+    return one.memo is other.memo and replace(one, delay=0.0, memo=None) == replace(
+        other, delay=0.0, memo=None
+    )
 
 
 def _heir(group: Group) -> Troubles:

@@ -46,6 +46,9 @@ class Schedule(Input):
         traffic: what the other side lets start; None as long as nothing was ever asked of us.
     """
 
+    lingers = False
+    """Whether what is ready may wait for more to go with it."""
+
     __slots__ = (
         "_line",
         "_ready",
@@ -124,8 +127,8 @@ class Schedule(Input):
             return None
         traffic = self.traffic
         if traffic is not None:
-            if (code := traffic.hopeless(now)) is not None:
-                self.stop(code)
+            if traffic.hopeless(now):
+                self.stop("unavailable")
                 return None
             if not traffic.may_start(self.running, now):
                 return None
@@ -377,8 +380,8 @@ class Schedule(Input):
 
     @property
     def waiting(self) -> int:
-        """How many slots could start but have not."""
-        return len(self._ready)
+        """How many slots could start but have not, or wait for what comes of an equal one."""
+        return len(self._ready) + (0 if self._twins is None else self._twins.waiting)
 
     @property
     def startable(self) -> bool:

@@ -37,6 +37,8 @@ class Timeouts:
         if timeout != self.usual:
             self._moved.add(now + timeout, (slot, slot.token))
             return
+        if timeout == NEVER:
+            return
         clock = self._clock
         clock.append((now + timeout, slot, slot.token))
         while clock[0][1].token != clock[0][2]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from fetchline.core.adaptive import Level, Tempo
 from fetchline.core.limits import NEVER, Grants, Limits, StartGate
 from fetchline.interfaces import Verdict
-from fetchline.results import ErrorCode
 
 __all__ = ["UNANSWERED", "Outage", "Traffic"]
 
@@ -124,15 +123,10 @@ class Traffic:
         level, tempo = self.level, self.tempo
         return level.borne if level is not None else None, tempo.rate if tempo is not None else None
 
-    def hopeless(self, now: float) -> ErrorCode | None:
-        """Why nothing will start before everybody's patience has ended; None if something may.
-
-        There has been no answer for too long, or a pause was asked for that is too long.
-        """
+    def hopeless(self, now: float) -> bool:
+        """Whether there has been no answer for longer than anybody has patience for."""
         outage = self.outage
-        if outage is not None and outage.since is not None and now - outage.since >= self._patience:
-            return "unavailable"
-        return "throttled" if self.gate.cool_until - now > self._patience else None
+        return outage is not None and outage.since is not None and now - outage.since >= self._patience
 
     def may_start(self, running: int, now: float) -> bool:
         """Whether another attempt may start, beside so many in flight."""

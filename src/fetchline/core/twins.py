@@ -13,13 +13,14 @@ __all__ = ["Twins", "share"]
 class Twins:
     """Knows who was first with a key, and who waits for what comes of it."""
 
-    __slots__ = ("_first", "_forgets", "_keys", "_waiting")
+    __slots__ = ("_first", "_forgets", "_keys", "_waiting", "waiting")
 
     def __init__(self, dedupe: Dedupe) -> None:
         self._forgets = dedupe == "window"
         self._first: dict[Hashable, Slot] = {}
         self._keys: dict[int, Hashable] = {}
         self._waiting: dict[int, list[Slot]] = {}
+        self.waiting = 0
 
     def first(self, key: Hashable, slot: Slot) -> Slot | None:
         """Whose outcome this slot is to share, or None if it is the first with its key."""
@@ -32,10 +33,15 @@ class Twins:
 
     def wait(self, slot: Slot, first: Slot) -> None:
         self._waiting.setdefault(first.index, []).append(slot)
+        self.waiting += 1
 
     def waiting_for(self, first: Slot) -> list[Slot]:
         """Take those that wait for a slot that is finished now."""
-        return self._waiting.pop(first.index, [])
+        waiting = self._waiting.pop(first.index, None)
+        if waiting is None:
+            return []
+        self.waiting -= len(waiting)
+        return waiting
 
     def left(self, slot: Slot) -> None:
         """A slot has left: whoever comes later with its key is attempted anew."""

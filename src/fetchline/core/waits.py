@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
@@ -27,8 +26,9 @@ class Waits(Generic[S]):
     def __len__(self) -> int:
         return len(self._heap)
 
-    def __iter__(self) -> Iterator[S]:
-        return (entry[2] for entry in self._heap)
+    def all(self) -> list[S]:
+        """What waits, in no order."""
+        return [entry[2] for entry in list(self._heap)]
 
     def add(self, when: float, slot: S) -> None:
         self._seq += 1

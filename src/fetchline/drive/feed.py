@@ -65,8 +65,10 @@ class KeyCheck:
                 f"two different items have the key {key!r}: {held!r} and {item!r}; give them different keys "
                 "with key="
             )
-        if self._remember is not None and len(seen) > self._remember:
-            del seen[next(iter(seen))]
+        if self._remember is not None:
+            seen[key] = seen.pop(key)  # the one seen last is forgotten last
+            if len(seen) > self._remember:
+                del seen[next(iter(seen))]
         return item
 
 

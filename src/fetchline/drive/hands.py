@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import Gate
+from fetchline.errors import FetchlineError
 from fetchline.interfaces import Verdict
 from fetchline.waiting import waits
 
-__all__ = ["Attempted", "Errand", "Hand", "exile_s", "nobody"]
+__all__ = ["Attempted", "Errand", "Hand", "exile_s", "nobody", "too_many_stuck"]
 
 Attempted = tuple[Slot, int, Verdict | None, float]
 """An attempt that has ended: its slot, its number, how it ended and how long it ran, in seconds."""
@@ -64,6 +65,16 @@ def exile_s(hand: Hand, hands: Iterable[Hand]) -> float:
     if not waits() or all(other.shut_out for other in hands):
         return 0.0
     return min(0.1 * 2.0 ** min(hand.shut_out - 1, 5), 2.0)
+
+
+def too_many_stuck(count: int, error: BaseException) -> FetchlineError:
+    """What a run is stopped with that has too many attempts past their timeout."""
+    bug = FetchlineError(
+        f"{count} attempts are stuck past their timeout and hold their threads; the run is stopped. Give the "
+        'function\'s own client a timeout, or use executor="process", whose workers can be ended'
+    )
+    bug.__cause__ = error
+    return bug
 
 
 def nobody() -> None:

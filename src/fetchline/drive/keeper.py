@@ -31,14 +31,14 @@ class Keeper:
         self._due = NEVER
         self.gate: ThreadGate | None = None
 
-    def arm(self, now: float) -> Callable[[], None] | None:
-        """Look again when the schedule asks for it; with the lock held.
+    def arm(self, now: float, *, anyway: bool = False) -> Callable[[], None] | None:
+        """Look again when the schedule asks for it, or be there for when it will; with the lock held.
 
         Returns:
             What starts the thread, to be called without the lock.
         """
         due = self._source.schedule.timer(now)
-        if due >= self._due:
+        if due >= self._due and not (anyway and self.gate is None):
             return None
         self._due = due
         if self.gate is not None:
@@ -69,6 +69,8 @@ class Keeper:
             if late:
                 return late, 0.0
             due = schedule.timer(now)
+            if source.pacer is not None and schedule.wants_grant:
+                source.pacer.want()
             if not source.parked:
                 # Whoever comes back looks for itself; only timeouts need somebody to watch.
                 due = schedule.next_expiry(now)

@@ -12,10 +12,12 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fetchline.drive.gates import ThreadGate
+from fetchline.interfaces import Verdict
 from fetchline.pace import Pace
 from fetchline.verdict import RETRY_AFTER_CAP
 
@@ -148,6 +150,12 @@ class Pacer:
         """A server asked for a pause, until a time on the source's clock; others shall keep to it too."""
         self._cool_until = max(self._cool_until, until)
         self.gate.ring()
+
+    def hear(self, misses: Iterable[tuple[object, Verdict]], now: float) -> None:
+        """Of the items of a bulk call some were refused for now."""
+        for _, verdict in misses:
+            if verdict.kind == "throttled":
+                self.cool_down(now + verdict.delay)
 
     def _work(self) -> None:
         source = self._source

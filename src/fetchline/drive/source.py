@@ -19,10 +19,9 @@ from fetchline.core.limits import NEVER
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
 from fetchline.drive.gates import Gate, take
-from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody
+from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody, too_many_stuck
 from fetchline.drive.keeper import Keeper
 from fetchline.drive.named import Pacer
-from fetchline.errors import FetchlineError
 from fetchline.interfaces import LoopWorker, Verdict, Worker
 from fetchline.pace import Pace
 from fetchline.results import ErrorCode
@@ -64,7 +63,7 @@ class Source:
         self.abandoned = 0
         self.gave_up = False
         self.suspects: set[int] = set()
-        self.trials: Counter[ErrorCode] = Counter()  # attempts that failed, by code
+        self.trials: Counter[ErrorCode] = Counter()  # failed attempts that were not the last, by code
         self.bug: BaseException | None = None
         self.clock = time.monotonic
         self.width = width
@@ -187,6 +186,8 @@ class Source:
             if not self.schedule.succeed(slot, token, value, now, 1, weight):
                 self.abandoned -= 1
                 return None
+            if slot.members and self.pacer is not None:
+                self.pacer.hear(value.misses.values(), now)
             if self.attempts is not None:
                 self.trace(slot, None)
             if self.host is not None:
@@ -240,7 +241,8 @@ class Source:
         end = self.schedule.crashed if verdict.code == "crashed" else self.schedule.fail
         if not end(slot, token, error, verdict, now, units):
             return False
-        self.trials[verdict.code] += verdict.kind != "no_data"
+        if slot.state < DONE:
+            self.trials[verdict.code] += 1
         if self.pacer is not None and verdict.kind == "throttled":
             self.pacer.cool_down(now + verdict.delay)
         if self.attempts is not None:
@@ -268,6 +270,8 @@ class Source:
                 self._unpark(hand)
             if self.parked and schedule.running < schedule.concurrency and schedule.startable:
                 self.wake_one()
+            elif schedule.lingers and self.keeper.gate is not None:
+                self.keeper.arm(now)  # for what was too little to go along
         return slot
 
     def _drain_inbox(self, now: float) -> None:
@@ -480,7 +484,7 @@ class Source:
     def watch(self) -> None:
         """Keep time: something may be due next."""
         with self.lock:
-            start = self.keeper.arm(self.clock())
+            start = self.keeper.arm(self.clock(), anyway=self.schedule.lingers)
         if start is not None:
             start()
 
@@ -491,12 +495,7 @@ class Source:
                 self.hands.discard(hand)
                 self.abandoned += 1
                 if self.abandoned > self._max_abandoned and self.bug is None:
-                    self.bug = FetchlineError(
-                        f"{self.abandoned} attempts are stuck past their timeout and hold their threads; the run is "
-                        "stopped. Give the function's own client a timeout, or use "
-                        'executor="process", whose workers can be ended'
-                    )
-                    self.bug.__cause__ = error
+                    self.bug = too_many_stuck(self.abandoned, error)
                     self._stop("error")
                 return hand
         return None

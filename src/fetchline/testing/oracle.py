@@ -216,10 +216,8 @@ class Oracle:
             raise Broken("stop_is_kept", f"a start at {now} in an outage since {self.down_since}")
         self.probe, self.probe_pause = now + self.probe_pause, min(1.5, 2 * self.probe_pause)
 
-    def hopeless(self, now: float) -> ErrorCode | None:
-        if now >= self.down_since + self.limits.patience:
-            return "unavailable"
-        return "throttled" if self.cool_until > now + self.limits.patience else None
+    def hopeless(self, now: float) -> bool:
+        return now >= self.down_since + self.limits.patience
 
     def full(self) -> bool:
         """Whether the results held, with those in flight reckoned at the average, weigh what they may."""
@@ -280,7 +278,7 @@ class Oracle:
         """No lease was given: was there a reason?"""
         if self.units < self.allowed and self.stop_code is None and self.startable(now) <= now:
             raise Broken("waiting_frees_the_slot", f"nothing starts at {now} with {self.units} units in use")
-        hopeless = self.stop_code is None and self.hopeless(now) is not None
+        hopeless = self.stop_code is None and self.hopeless(now)
         if hopeless and self.units < self.concurrency and self._ready_at() <= now:
             raise Broken("stop_is_kept", f"the run goes on at {now}, though nothing will start in time")
 

@@ -173,9 +173,8 @@ class _Run:
     def lease(self) -> bool:
         slot = self.schedule.lease(self.now)
         if slot is None:
-            code = self.oracle.hopeless(self.now)
-            if code is not None and self.schedule.stopping == code:
-                self.oracle.stopped(code)
+            if self.oracle.hopeless(self.now) and self.schedule.stopping == "unavailable":
+                self.oracle.stopped("unavailable")
             self.oracle.refused(self.now)
             return False
         self.live.append(self.oracle.started(slot, self.now))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fetchline.errors import Missing, WrongAnswer
 from fetchline.interfaces import Verdict
 from fetchline.items import Args, key_of
+from fetchline.verdict import note_arrival, note_freshness
 
 if TYPE_CHECKING:
     from fetchline.worker.attempt import Program
@@ -35,39 +37,46 @@ class Shape:
     key_column: str | None = None
     schema: Any = None
 
-    def hold(self, answer: Any, asked: Any, arguments: Callable[[], Mapping[str, Any]], key: str) -> Any:
+    def hold(
+        self, answer: Any, asked: str, arguments: Callable[[], Mapping[str, Any]], key: Callable[[], str]
+    ) -> Any:
         """Hold one answer against what was asked; gives it back, a frame in the declared types.
 
         Args:
-            asked: the value the rows have to have in the key column.
+            asked: the text that rows have to have in the key column.
             arguments: gives what ``check`` may ask for, by name.
+            key: gives the item's key, for an error.
 
         Raises:
             WrongAnswer: it is not the answer to this.
             TypeError: ``check`` gave something else than a bool.
         """
         if self.key_column is not None:
-            _check_rows(answer, self.key_column, key_of(asked), key)
+            _check_rows(answer, self.key_column, asked, key)
         if self.check is not None:
             right = self.check(answer, **arguments())
             if right is False:
-                raise WrongAnswer(f"{_check_name(self.check)} says that this is not the answer for {key!r}")
+                raise WrongAnswer(f"{_check_name(self.check)} says that this is not the answer for {key()!r}")
             if right is not True:
                 raise TypeError(
-                    f"check= must give True or False; for {key!r} {_check_name(self.check)} gave {right!r}"
+                    f"check= must give True or False; for {key()!r} {_check_name(self.check)} gave {right!r}"
                 )
-        if self.schema is not None:
-            from fetchline.frames import conform
-
-            try:
-                return conform(answer, self.schema, key)
-            except ValueError as error:
-                raise WrongAnswer(str(error), suspect=False) from error
-        return answer
+        return answer if self.schema is None else _typed(answer, self.schema, key)
 
 
 def _check_name(check: Callable[..., Any]) -> str:
     return getattr(check, "__qualname__", None) or repr(check)
+
+
+def _typed(answer: Any, schema: Any, key: Callable[[], str]) -> Any:
+    from fetchline.frames import conform, is_of
+
+    if is_of(answer, schema):
+        return answer
+    try:
+        return conform(answer, schema, key())
+    except ValueError as error:
+        raise WrongAnswer(str(error), suspect=False) from error
 
 
 # -- one answer --------------------------------------------------------------------------------------------
@@ -77,9 +86,13 @@ def held_against(program: Program) -> Callable[[Any, Any], Any]:
     """Get the function that holds an answer against its call."""
     shape, params = program.shape, dict(program.params)
     assert shape is not None
+    if shape.check is None and shape.key_column is None:
+        schema = shape.schema
+        return lambda call, answer: _typed(answer, schema, lambda: program.key_of(call.item))
     signature = inspect.signature(program.function)
     wanted = None if shape.check is None else _wanted(shape.check)
     injected = None if program.session is None else program.session.parameter
+    column = shape.key_column
 
     def hold(call: Any, answer: Any) -> Any:
         item = call.item
@@ -91,14 +104,24 @@ def held_against(program: Program) -> Callable[[Any, Any], Any]:
             bound.arguments.pop(injected or "", None)
             return {name: bound.arguments[name] for name in (bound.arguments if wanted is None else wanted)}
 
-        asked = None
-        if shape.key_column is not None:
-            asked = bound.arguments.get(shape.key_column, next(iter(bound.arguments.values()), None))
-        # A plain call has no key.
-        key = program.key_of(item) or ", ".join(map(str, bound.arguments.values()))
+        def key() -> str:  # a plain call has none
+            return program.key_of(item) or ", ".join(map(str, bound.arguments.values()))
+
+        asked = ""
+        if column is not None:
+            first = next(iter(bound.arguments.values()), None)
+            asked = _asked(bound.arguments.get(column, first), program, item)
         return shape.hold(answer, asked, arguments, key)
 
     return hold
+
+
+def _asked(argument: Any, program: Program, item: Any) -> str:
+    """What rows have to have in the key column: the text of the argument, or the item's key if it has none."""
+    try:
+        return key_of(argument)
+    except TypeError:
+        return program.key_of(item)
 
 
 def _wanted(check: Callable[..., Any]) -> tuple[str, ...] | None:
@@ -109,15 +132,19 @@ def _wanted(check: Callable[..., Any]) -> tuple[str, ...] | None:
     return tuple(parameter.name for parameter in parameters)
 
 
-def _check_rows(answer: Any, column: str, asked: str, key: str) -> None:
+def _check_rows(answer: Any, column: str, asked: str, key: Callable[[], str]) -> None:
     """Refuse rows that are another item's."""
     found = _column(answer, column)
     if found is None:
-        raise WrongAnswer(f"the answer for {key!r} has no column {column!r} to tell whose rows it has")
+        raise WrongAnswer(f"the answer for {key()!r} has no column {column!r} to tell whose rows it has")
     others = [one for one in dict.fromkeys(map(_key_text, found)) if one != asked]
     if others:
         shown = ", ".join(map(repr, others[:_SHOWN])) + (", ..." if len(others) > _SHOWN else "")
-        raise WrongAnswer(f"the answer for {key!r} has rows of {shown} in the column {column!r}")
+        raise WrongAnswer(f"the answer for {key()!r} has rows of {shown} in the column {column!r}")
+
+
+def _is_column(values: Any) -> bool:
+    return isinstance(values, list | tuple) or hasattr(values, "to_list")
 
 
 def _key_text(value: Any) -> str | None:
@@ -145,7 +172,7 @@ def _column(answer: Any, column: str) -> Sequence[Any] | None:
             if column not in row:
                 return None
             values = row[column]
-            found += values if isinstance(values, list | tuple) else [values]
+            found += list(values) if _is_column(values) else [values]
         elif hasattr(row, column):
             found.append(getattr(row, column))
         else:
@@ -159,23 +186,42 @@ def _column(answer: Any, column: str) -> Sequence[Any] | None:
 
 
 class Answers(list[Any]):
-    """The values of a bulk call, in the order of its items; ``misses`` are those that have none, and why.
+    """The values of a bulk call, in the order of its items.
 
     Pickles so that it is sure to unpickle, whatever the errors are.
+
+    Attributes:
+        errors: of those that have no value, by their places.
+        misses: the same, judged.
     """
 
-    def __init__(self, values: Sequence[Any], misses: Mapping[int, tuple[BaseException, Verdict]]) -> None:
+    def __init__(self, values: Sequence[Any], errors: Mapping[int, BaseException]) -> None:
         super().__init__(values)
-        self.misses = misses
+        self.errors = errors
+        self.misses: Mapping[int, tuple[BaseException, Verdict]] = {}
 
     @property
     def values(self) -> Sequence[Any]:
         return self
 
-    @property
-    def suspect(self) -> bool:
-        """Whether one of them is the answer to another question: the session is not to be trusted."""
-        return any(isinstance(error, WrongAnswer) and error.suspect for error, _ in self.misses.values())
+    def judge(self, program: Program, call: Any, *, fresh: bool) -> bool:
+        """Judge the errors; whether the session is of no use any more.
+
+        Args:
+            fresh: the session was opened for this very call.
+        """
+        from fetchline.worker.attempt import make_portable
+
+        useless = False
+        use = program.session
+        misses = {}
+        for at, error in self.errors.items():
+            if use is not None and use.is_expired(error):
+                note_freshness(error, fresh)
+                useless = True
+            misses[at] = (make_portable(program, error), program.verdict(error, call))
+        self.misses = misses
+        return useless
 
     def __reduce__(self) -> tuple[Any, ...]:
         from fetchline.worker.transport import dump_error
@@ -187,41 +233,62 @@ class Answers(list[Any]):
 def _unpacked(values: list[Any], packed: Mapping[int, tuple[bytes, Verdict]]) -> Answers:
     from fetchline.worker.transport import load_error
 
-    return Answers(values, {at: (load_error(error), verdict) for at, (error, verdict) in packed.items()})
+    answers = Answers(values, {})
+    answers.misses = {at: (load_error(error), verdict) for at, (error, verdict) in packed.items()}
+    return answers
 
 
-def answers(program: Program) -> Callable[[Any, Any], Answers]:
-    """Get the function that takes what a bulk call returned apart, an answer for each item."""
+def answers(program: Program, settle: Callable[[Any], Any]) -> Callable[[Any, Any], Answers]:
+    """Get the function that takes what a bulk call returned apart, an answer for each item.
+
+    Args:
+        settle: finishes a value, as that of a call for one item.
+    """
     shape, params = program.shape, dict(program.params)
     assert shape is not None
-    wanted = () if shape.check is None else _wanted(shape.check)
-    item_name = "" if shape.check is None else list(inspect.signature(shape.check).parameters)[1]
+    column = shape.key_column
+    wanted: tuple[str, ...] | None = ()
+    item_name, known = "", params
+    if shape.check is not None:
+        wanted, item_name = _wanted(shape.check), list(inspect.signature(shape.check).parameters)[1]
+        parameters = inspect.signature(program.function).parameters.values()
+        known = {**{p.name: p.default for p in parameters if p.default is not p.empty}, **params}
 
     def take_apart(call: Any, returned: Any) -> Answers:
-        from fetchline.worker.attempt import make_portable
-
         asked = {program.key_of_one(item): item for item in call.item}
-        found = _one_each(returned, asked, shape.key_column)
+        labels = {key: _label(item, key, column) for key, item in asked.items()}
+        found = _one_each(returned, asked, labels, column)
         values: list[Any] = []
-        misses: dict[int, tuple[BaseException, Verdict]] = {}
+        errors: dict[int, BaseException] = {}
         for at, item in enumerate(call.item):
             key = program.key_of_one(item)
             value = found[key]
-            try:
-                if isinstance(value, BaseException):
-                    raise value
-
-                def arguments(item: Any = item) -> Mapping[str, Any]:
-                    known = {**params, item_name: item}
-                    return known if wanted is None else {name: known[name] for name in wanted}
-
-                values.append(shape.hold(value, key, arguments, key))
-            except Exception as error:
+            if isinstance(value, BaseException):
                 values.append(None)
-                misses[at] = (make_portable(program, error), program.verdict(error, call))
-        return Answers(values, misses)
+                errors[at] = value
+                continue
+
+            def arguments(item: Any = item) -> Mapping[str, Any]:
+                these = {**known, item_name: item}
+                return these if wanted is None else {name: these[name] for name in wanted}
+
+            try:
+                values.append(shape.hold(settle(value), labels[key], arguments, partial(str, key)))
+            except Exception as error:
+                note_arrival(error)
+                values.append(None)
+                errors[at] = error
+        return Answers(values, errors)
 
     return take_apart
+
+
+def _label(item: Any, key: str, column: str | None) -> str:
+    """What an item's rows have in the key column: its key; of ``Args``, the argument of that name, or the first."""
+    if column is None or item.__class__ is not Args:
+        return key
+    arguments = (*item.args, *item.kwargs.values())
+    return key_of(item.kwargs.get(column, arguments[0] if arguments else key))
 
 
 def distinct(program: Program, items: Sequence[Any]) -> list[Any]:
@@ -229,7 +296,9 @@ def distinct(program: Program, items: Sequence[Any]) -> list[Any]:
     return list({program.key_of_one(item): item for item in items}.values())
 
 
-def _one_each(returned: Any, asked: Mapping[str, Any], key_column: str | None) -> dict[str, Any]:
+def _one_each(
+    returned: Any, asked: Mapping[str, Any], labels: Mapping[str, str], key_column: str | None
+) -> dict[str, Any]:
     """What was returned, by the key of each item; an error where there is none.
 
     Raises:
@@ -239,9 +308,9 @@ def _one_each(returned: Any, asked: Mapping[str, Any], key_column: str | None) -
     if isinstance(returned, Mapping):
         return _from_mapping(returned, asked)
     if hasattr(returned, "partition_by"):
-        return _dealt(_parts(returned, key_column), asked, key_column)
+        return _dealt(_parts(returned, key_column), labels, key_column)
     if key_column is not None and isinstance(returned, list) and returned and _are_rows(returned):
-        return _dealt(_rows(returned, key_column), asked, key_column)
+        return _dealt(_rows(returned, key_column), labels, key_column)
     if isinstance(returned, list | tuple) or hasattr(returned, "to_list"):
         values = list(returned)
         if len(values) != len(asked):
@@ -275,12 +344,12 @@ def _from_mapping(returned: Mapping[Any, Any], asked: Mapping[str, Any]) -> dict
 
 
 def _dealt(
-    parts: Mapping[str | None, Any], asked: Mapping[str, Any], key_column: str | None
+    parts: Mapping[str | None, Any], labels: Mapping[str, str], key_column: str | None
 ) -> dict[str, Any]:
-    found = {key: parts[key] for key in asked if key in parts}
-    strange = [key for key in parts if key not in asked]
+    found = {key: parts[label] for key, label in labels.items() if label in parts}
+    strange = [label for label in parts if label not in set(labels.values())]
     what = f"by {key_column!r} it has rows of {len(parts)}"
-    return _with_the_missing(found, asked, strange, [*parts], what)
+    return _with_the_missing(found, labels, strange, [*parts], what)
 
 
 def _with_the_missing(

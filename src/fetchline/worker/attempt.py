@@ -18,7 +18,7 @@ from typing import Any
 
 from fetchline.interfaces import Verdict, Worker
 from fetchline.items import Args, key_of
-from fetchline.verdict import Judge, note_freshness
+from fetchline.verdict import Judge, note_arrival, note_freshness
 from fetchline.worker.answers import Answers, Shape, answers, distinct, held_against
 from fetchline.worker.context import Call, Cell, current
 from fetchline.worker.loop_sessions import Login, LoopSessions
@@ -162,8 +162,23 @@ def _finisher(program: Program) -> Callable[[Any, Any], Any]:
     collect = settle if program.collects else _as_it_is
     if program.shape is None:
         return lambda call, returned: collect(returned)
-    hold = answers(program) if program.bulk else held_against(program)
-    return lambda call, returned: hold(call, collect(returned))
+    hold = answers(program, collect) if program.bulk else held_against(program)
+    if program.judge.idempotent:
+        return lambda call, returned: hold(call, collect(returned))
+
+    def finish(call: Any, returned: Any) -> Any:
+        try:
+            return hold(call, collect(returned))
+        except Exception as error:
+            note_arrival(error)
+            raise
+
+    return finish
+
+
+def _is_useless(program: Program, call: Any, value: Any, *, fresh: bool) -> bool:
+    """Whether a bulk call's answers say that the session is of no use any more; they are judged here."""
+    return value.__class__ is Answers and value.judge(program, call, fresh=fresh)
 
 
 _PLAIN: set[type] = {type(None), bool, int, float, str, bytes, dict, list, tuple}
@@ -217,7 +232,9 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
 
         def make_bound(call: Any) -> Any:
             cell.call = call
-            return finish(call, bound(call, {}))
+            value = finish(call, bound(call, {}))
+            _is_useless(program, call, value, fresh=False)
+            return value
 
         return make_bound
     sessions = None if use is None else ThreadSessions(use, worker)
@@ -227,7 +244,9 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
         cell.call = call
         if sessions is None:
             with surround():
-                return finish(call, bound(call, {}))
+                value = finish(call, bound(call, {}))
+            _is_useless(program, call, value, fresh=False)
+            return value
         assert use is not None
         with sessions.session(call) as session, surround():
             extra = {} if use.parameter is None else {use.parameter: session}
@@ -238,7 +257,7 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
                     note_freshness(error, sessions.fresh)
                     sessions.renew()
                 raise
-            if value.__class__ is Answers and value.suspect:
+            if _is_useless(program, call, value, fresh=sessions.fresh):
                 sessions.renew()
             return value
 
@@ -295,7 +314,7 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
             extra = {} if use.parameter is None else {use.parameter: login.value}
             try:
                 value = finish(call, await bound(call, extra))
-                if value.__class__ is Answers and value.suspect:
+                if _is_useless(program, call, value, fresh=fresh):
                     sessions.renew(use, login)
                 return value
             except Exception as error:
@@ -327,7 +346,8 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
             stack.enter_context(surround())
             try:
                 value = finish(call, await bound(call, extra))
-                if value.__class__ is Answers and value.suspect and use is not None and login is not None:
+                useless = _is_useless(program, call, value, fresh=login is not None and fresh)
+                if useless and use is not None and login is not None:
                     own.renew(use, login)
                 return value
             except Exception as error:

@@ -11,7 +11,6 @@ from fetchline.core.schedule import Schedule
 from fetchline.core.slots import HELD, Slot
 from fetchline.core.traffic import Traffic
 from fetchline.interfaces import Verdict
-from fetchline.results import ErrorCode
 from planted._bugs import BUGS, bug, told
 
 # -- waiting, charges --------------------------------------------------------------------------------------
@@ -210,15 +209,8 @@ class NeverComesBack(Traffic):
 
 @traffic
 class NeverGivesUp(Traffic):
-    def hopeless(self, now: float) -> ErrorCode | None:
-        return None
-
-
-@traffic
-class WaitsForAnyPause(Traffic):
-    def hopeless(self, now: float) -> ErrorCode | None:
-        code = super().hopeless(now)
-        return None if code == "throttled" else code
+    def hopeless(self, now: float) -> bool:
+        return False
 
 
 class _Generous(StartGate):
