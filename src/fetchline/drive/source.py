@@ -186,7 +186,7 @@ class Source:
             if not self.schedule.succeed(slot, token, value, now, 1, weight):
                 self.abandoned -= 1
                 return None
-            if slot.members and self.pacer is not None:
+            if self.pacer is not None and slot.members:
                 self.pacer.hear(value.misses.values(), now)
             if self.attempts is not None:
                 self.trace(slot, None)
@@ -478,8 +478,6 @@ class Source:
             for gate in (self.keeper.gate, self._feeder, None if self.pacer is None else self.pacer.gate):
                 if gate is not None:
                     gate.ring()
-
-    # -- time -----------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
         """Keep time: something may be due next."""
