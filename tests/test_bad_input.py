@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 import fetchline as fl
+from fetchline.catalog import Catalog
 
 
 def echo(n: Any) -> Any:
@@ -75,9 +76,11 @@ def test_an_unknown_executor_names_the_near_ones_and_what_to_install(executor: s
         fl.get_executor(executor)
 
 
-def test_an_unknown_session_names_what_to_install() -> None:
-    with pytest.raises(fl.UnknownName, match=r"no session is named 'acme'.*pip install fetchline-acme"):
-        fl.run(fl.Fetcher.of(never, session="acme"), [1])
+def test_an_unknown_session_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = Catalog(entry_points=list)  # as on a machine where no plugin is installed
+    monkeypatch.setattr("fetchline.deciding.catalog", lambda: bare)
+    with pytest.raises(fl.UnknownName, match=r"no session is named 'wats'.*pip install fetchline-wats"):
+        fl.run(fl.Fetcher.of(never, session="wats"), [1])
 
 
 def test_an_unknown_progress_display_names_the_near_ones() -> None:
