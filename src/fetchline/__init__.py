@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from fetchline.errors import PluginError as PluginError
     from fetchline.errors import RetryAfter as RetryAfter
     from fetchline.errors import SessionFailed as SessionFailed
+    from fetchline.errors import StoreBusy as StoreBusy
+    from fetchline.errors import StoreDamaged as StoreDamaged
+    from fetchline.errors import StoredError as StoredError
+    from fetchline.errors import StoreError as StoreError
+    from fetchline.errors import StoreFailed as StoreFailed
+    from fetchline.errors import StoreMismatch as StoreMismatch
+    from fetchline.errors import StoreTooNew as StoreTooNew
     from fetchline.errors import UnknownName as UnknownName
     from fetchline.errors import Unpicklable as Unpicklable
     from fetchline.errors import WrongAnswer as WrongAnswer
@@ -57,6 +64,7 @@ if TYPE_CHECKING:
     from fetchline.jobs import JobInfo as JobInfo
     from fetchline.jobs import JobStatus as JobStatus
     from fetchline.jobs import JobTracker as JobTracker
+    from fetchline.journal.files import Files as Files
     from fetchline.pace import Pace as Pace
     from fetchline.periods import Period as Period
     from fetchline.planner import Plan as Plan
@@ -67,11 +75,20 @@ if TYPE_CHECKING:
     from fetchline.results import Success as Success
     from fetchline.retry import Try as Try
     from fetchline.retry import TryWithSession as TryWithSession
+    from fetchline.reuse import except_last as except_last
+    from fetchline.reuse import fresh as fresh
     from fetchline.runner import arun as arun
     from fetchline.runner import astream as astream
     from fetchline.runner import run as run
     from fetchline.runner import stream as stream
     from fetchline.runner import submit as submit
+    from fetchline.runs import RunState as RunState
+    from fetchline.runs import compact as compact
+    from fetchline.runs import list_runs as list_runs
+    from fetchline.runs import open_run as open_run
+    from fetchline.runs import resume as resume
+    from fetchline.runs import run_state as run_state
+    from fetchline.runs import verify as verify
     from fetchline.summary import Summary as Summary
     from fetchline.worker.context import attempt as attempt
     from fetchline.worker.crash import WorkerCrashed as WorkerCrashed
@@ -81,6 +98,8 @@ _HOMES = {
     "bulk": ("Bulk",),
     "catalog": ("use",),
     "config": ("BatchConfig",),
+    "journal.files": ("Files",),
+    "reuse": ("except_last", "fresh"),
     "errors": (
         "AttemptTimeout",
         "BatchCancelled",
@@ -96,6 +115,13 @@ _HOMES = {
         "PluginError",
         "RetryAfter",
         "SessionFailed",
+        "StoreBusy",
+        "StoreDamaged",
+        "StoreError",
+        "StoreFailed",
+        "StoreMismatch",
+        "StoreTooNew",
+        "StoredError",
         "Undecodable",
         "UnknownName",
         "Unpicklable",
@@ -123,6 +149,7 @@ _HOMES = {
     "registry": ("Registry",),
     "results": ("Failure", "Result", "Success"),
     "retry": ("Try", "TryWithSession"),
+    "runs": ("RunState", "compact", "list_runs", "open_run", "resume", "run_state", "verify"),
     "runner": ("arun", "astream", "run", "stream", "submit"),
     "summary": ("Summary",),
     "worker.context": ("attempt",),

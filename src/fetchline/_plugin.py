@@ -46,7 +46,12 @@ PROGRESS = Kind(
     "fetchline_register_progress",
     {"auto": "auto", "none": "auto", "tqdm": "tqdm", "log": "log", "jsonl": "jsonl"},
 )
-STORE = Kind("store", StoreSpec, "fetchline_register_stores", {})
+STORE = Kind(
+    "store",
+    StoreSpec,
+    "fetchline_register_stores",
+    {"directory": "directory", "memory": "memory"},
+)
 KINDS: tuple[Kind[Any], ...] = (EXECUTOR, SESSION, PROGRESS, STORE)
 
 

@@ -8,39 +8,38 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fetchline.batch import Batch
 from fetchline.binding import bind_check
-from fetchline.bulk import Bulk
-from fetchline.catalog import catalog
 from fetchline.collector import Collector
 from fetchline.config import BatchConfig
 from fetchline.core.groups import BulkSchedule
-from fetchline.core.limits import NEVER, Limits
 from fetchline.core.schedule import Schedule
+from fetchline.core.slots import Slot
 from fetchline.deciding import decide
 from fetchline.drive.feed import Intake, KeyCheck
 from fetchline.drive.gates import LoopGate
 from fetchline.drive.host import Host, Interrupted, LoopHost
 from fetchline.drive.source import Source
-from fetchline.errors import BatchCancelled, BatchError, BatchFailed, BatchInterrupted, InputFailed
+from fetchline.errors import (
+    BatchCancelled,
+    BatchError,
+    BatchFailed,
+    BatchInterrupted,
+    InputFailed,
+    StoreError,
+)
 from fetchline.executors import Crew
-from fetchline.fetchers import Policies
 from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo
 from fetchline.items import Grid, check_items, key_of, uniform_type
+from fetchline.keeping import Book, item_text, whole_keys
 from fetchline.results import Result
-from fetchline.sizes import parse_size
-from fetchline.verdict import Judge
-from fetchline.waiting import waits
-from fetchline.worker.answers import Shape
-from fetchline.worker.attempt import Program
-
-# Items in a row without an answer: fewer may be at fault themselves.
-_OUTAGE = 10
+from fetchline.stores import RunStore
+from fetchline.terms import limits_of, program_of
 
 __all__ = ["Run"]
 
@@ -82,6 +81,18 @@ class Run:
         if hasattr(items, "__aiter__") and not on_loop:
             raise TypeError("an async iterable of items needs an event loop: use arun or astream")
         self.total = _length(items)
+        config = decided.config
+        self.store: RunStore | None = None
+        if config.store is not None:
+            self.store = RunStore(
+                config.store,
+                config.reuse,
+                config.on_change,
+                fetcher=decided.fetcher,
+                params=decided.params,
+                key=decided.key,
+            )
+        self.book: Book | None = None
         self.info = RunInfo(
             id=str(uuid.uuid4()),
             fetcher=self.fetcher.name,
@@ -91,12 +102,12 @@ class Run:
             params=decided.params,
         )
         self._alike = alike  # different items may have equal keys
-        self.program = self._program()
+        self.program = program_of(decided, self.info)
         self.whole = self._take_whole(items)
         self.collector = Collector(self, items=self.whole)
-        limits = self._limits()
+        limits = limits_of(decided, emits=emits)
         kind = Schedule if self.fetcher.policies.bulk is None else BulkSchedule
-        self.schedule = kind(limits, ordered=ordered)
+        self.schedule = kind(limits, ordered=ordered, known=None if self.store is None else self.store.known)
         self.source = Source(
             self.schedule,
             self.program,
@@ -112,50 +123,19 @@ class Run:
             bind_check(self.fetcher, decided.params, (), decided.use)
             # A batch keeps its keys anyway; a stream must not grow.
             check = KeyCheck(self.key, remember=limits.window if emits else None)
-            self.intake = Intake(self.source, items, check.keyed if limits.dedupe else check)
+            self.intake = Intake(self.source, items, self._keyed(check) if limits.dedupe else check)
 
-    def _program(self) -> Program:
-        policies, use, plugins = self.fetcher.policies, self.decided.use, self.config.plugins
-        return Program(
-            function=self.fetcher.function,
-            reference=self.fetcher,
-            name=self.fetcher.name,
-            judge=Judge(policies.retry, use.spec if use else None, policies.idempotent, policies.patience),
-            version=policies.version,
-            params=self.decided.params,
-            session=use,
-            middleware=catalog().middleware(plugins, self.info) if plugins else (),
-            timeout=policies.timeout,
-            key=self.key,
-            shape=_shape(policies),
-        )
+    def _keyed(self, check: KeyCheck) -> Callable[[Any], tuple[str, Any]]:
+        store = self.store
+        if store is None or not store.meets:
+            return check.keyed
 
-    def _limits(self) -> Limits:
-        policies, crew = self.fetcher.policies, self.crew
-        pace = policies.pace
-        # A batch keeps every result anyway: its window only spares the host's time.
-        bulk = policies.bulk or Bulk(1)
-        usual = max(1024 if self.emits else 1 << 16, 10 * crew.concurrency, 2 * crew.concurrency * bulk.size)
-        window = self.config.window
-        return Limits(
-            concurrency=crew.concurrency,
-            window=window if isinstance(window, int) else usual,
-            retry=policies.retry.limit,
-            timeout=policies.timeout,
-            timed=not crew.times_itself,
-            fail_fast=self.config.on_error == "raise",
-            patience=policies.patience,
-            rates=pace.windows if pace and waits() and not pace.name else (),
-            granted=pace is not None and pace.name is not None and waits(),
-            adaptive=pace is not None and pace.adaptive and waits(),
-            # Without a retry policy an item gets its one call, whatever becomes of the others.
-            breaker=_OUTAGE if policies.retry.limit > 1 and waits() else 0,
-            hold=parse_size(window) if isinstance(window, str) and self.emits else NEVER,
-            dedupe=("window" if self.emits else "run") if self.config.dedupe else None,
-            bulk=bulk.size,
-            linger=bulk.linger if waits() else 0.0,
-            idempotent=policies.idempotent,
-        )
+        def keyed(item: Any) -> tuple[str, Any]:
+            key, _ = check.keyed(item)
+            store.meet(item, key)
+            return key, item
+
+        return keyed
 
     def _take_whole(self, items: Any) -> Sequence[Any] | None:
         """Check an input that is at hand, before anything starts."""
@@ -176,27 +156,82 @@ class Run:
     def _keys(self) -> Sequence[Any] | None:
         """What says which items of a whole input are the same; None if nobody asks."""
         whole = self.whole
-        if not self.config.dedupe or whole is None:
+        if whole is None or self.schedule.limits.dedupe is None:
             return None
+        if self.store is not None:
+            return whole_keys(whole, self.key)
         if self.key is not None:
             return [self.key(item) for item in whole]
         return whole if uniform_type(whole) is not None else [key_of(item) for item in whole]
 
     # -- on the caller's thread -----------------------------------------------------------------------------
 
+    def open_store(self) -> None:
+        """Take the store, if there is one and it was not taken; it is let go at the end of the run.
+
+        Raises:
+            StoreError: it is busy, damaged, of something else, or cannot be read or written.
+        """
+        if self.store is None or self.book is not None:
+            return
+        keys = self._keys()
+        ledger = self.store.open(self.info, keys, lambda: map(item_text, self.whole or (), keys or ()))
+        assert self.schedule.memos is not None
+        self.book = Book(
+            ledger,
+            self.store.known,
+            self.collector.reading,
+            self.schedule.memos,
+            report=self.collector.take,
+            stored=self._is_stored,
+            hold=self.collector.hold,
+        )
+        if keys is not None and self.store.meets:
+            for item, key in zip(self.whole or (), keys, strict=True):
+                self.store.meet(item, key)
+
+    def _is_stored(self, slots: list[Slot]) -> None:
+        with self.source.lock:
+            assert self.schedule.twins is not None
+            self.schedule.twins.stored(slots)
+
+    def _close_store(self) -> None:
+        if self.book is not None:
+            summary = self.collector.summary
+            self.book.close(
+                {
+                    "stopped": self.schedule.stopping,
+                    "total": summary.total,
+                    "succeeded": summary.succeeded,
+                    "failed": summary.failed,
+                }
+            )
+
+    @contextlib.contextmanager
+    def _with_batch(self) -> Iterator[None]:
+        """An error of the store brings along what was reported."""
+        try:
+            yield
+        except StoreError as error:
+            error.batch = self.collector.batch()
+            raise
+
     def batch_here(self) -> Batch[Any]:
         """Run to the end on this thread."""
+        self.open_store()
         host = self._host()
         # All of it under one handler: between two waits the default one would raise anywhere at all.
-        with host.signals, self._started(host), contextlib.suppress(Interrupted):
+        with self._with_batch(), host.signals, self._started(host), contextlib.suppress(Interrupted):
             host.run()
         return self._outcome(host)
 
     def results_here(self) -> Iterator[Result[Any]]:
         """Hand out results on this thread."""
+        self.open_store()
         host = self._host()
         record = self.collector.record
         with (
+            self._with_batch(),
             self._started(host),
             contextlib.suppress(Interrupted),
             contextlib.closing(host.stream()) as stream,
@@ -213,7 +248,8 @@ class Run:
 
     def _desk(self) -> dict[str, Any]:
         return {
-            "sink": self.collector.take,
+            "sink": self.collector.take if self.book is None else self.book.take,
+            "book": self.book,
             "tick": self.collector.tick,
             "ordered": self.ordered,
             "emits": self.emits,
@@ -245,9 +281,12 @@ class Run:
                 self.source.close()
                 if host.intake is not None:
                     host.intake.let_go()
-                if pool is not None:
-                    self._leave_interruptibly(pool, host)
-                self.collector.finish()
+                try:
+                    if pool is not None:
+                        self._leave_interruptibly(pool, host)
+                    self._close_store()
+                finally:
+                    self.collector.finish()
 
     def _keep_time(self) -> None:
         if self.source.pacer is not None:
@@ -311,22 +350,25 @@ class Run:
 
     async def batch_on_loop(self) -> Batch[Any]:
         """Run to the end as part of the caller's task."""
-        async with contextlib.aclosing(self._slots_on_loop()) as stream:
-            async for _ in stream:
-                raise AssertionError("a run hands nothing out")
+        with self._with_batch():
+            async with contextlib.aclosing(self._slots_on_loop()) as stream:
+                async for _ in stream:
+                    raise AssertionError("a run hands nothing out")
         return self._outcome(None)
 
     async def results_on_loop(self) -> AsyncIterator[Result[Any]]:
         """Hand out results to the caller's task."""
         record = self.collector.record
-        async with contextlib.aclosing(self._slots_on_loop()) as stream:
-            async for slots in stream:
-                for slot in slots:
-                    yield record(slot)
+        with self._with_batch():
+            async with contextlib.aclosing(self._slots_on_loop()) as stream:
+                async for slots in stream:
+                    for slot in slots:
+                        yield record(slot)
         self._outcome(None)
 
     async def _slots_on_loop(self) -> AsyncGenerator[Any, None]:
         loop = asyncio.get_running_loop()
+        self.open_store()
         host = LoopHost(self.source, None, gate=LoopGate(loop), **self._desk())
         here = self.crew.spec.on_a_loop and self.fetcher.is_async
         pool: Any = None
@@ -365,6 +407,7 @@ class Run:
             await worker.aclose()
             if pool is not None:
                 await asyncio.to_thread(self._leave, pool)
+            self._close_store()
         finally:
             self.source.close()
             self.collector.finish()
@@ -427,13 +470,6 @@ class Run:
     def _config_again(self) -> BatchConfig:
         executor = self.config.executor if self.crew.given is None else self.crew.given
         return replace(self.config, executor=executor)
-
-
-def _shape(policies: Policies) -> Shape | None:
-    # Bodies that are parsed later have no columns yet.
-    schema = policies.schema if policies.decode is None else None
-    shape = Shape(policies.bulk is not None, policies.check, policies.key_column, schema)
-    return None if shape == Shape() else shape
 
 
 def _length(items: Any) -> int | None:

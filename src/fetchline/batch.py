@@ -186,6 +186,31 @@ class Batch(Sequence[Result[T]], Generic[T]):
             values = decoded(values, keys, how, schema=schema)
         return frames.join(values, keys, key=key, parts=parts, schema=schema)
 
+    def scan(self) -> pl.LazyFrame:
+        """The rows of the successes as a LazyFrame, whose first column ``key`` says which item they came from.
+
+        What is in a store is read from there when it is collected, so the batch may be larger than memory. Rows come
+        in the order in which they were stored, which is nearly that of the items; a batch that is not in a store is
+        joined as ``frame`` does.
+
+        Raises:
+            StoreDamaged: a file of the store is missing, or is not what was written.
+            others: as ``frame``.
+
+        >>> import fetchline as fl
+        >>> batch = fl.run(lambda n: {"twice": [2 * n]}, [1, 2], progress=None)
+        >>> batch.scan().select("twice").sum().collect().item()
+        6
+        """
+        store = self._reading.store
+        rows = [row for index in range(len(self)) if (row := self._results.row(index)) is not None]
+        with_values = self.n_succeeded - self.summary.empty
+        if store is not None and rows and len(rows) == with_values and self._reading.decode is None:
+            lazy = store.scan(rows)
+            if lazy is not None:
+                return lazy
+        return self.frame().lazy()
+
     def report(self) -> pl.DataFrame:
         """One row for each item.
 

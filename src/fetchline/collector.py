@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fetchline.batch import Batch
 from fetchline.catalog import catalog
-from fetchline.columns import Columns, Reading, to_result
+from fetchline.columns import Columns, Hit, Reading, Row, to_result
 from fetchline.core.groups import BulkSchedule
 from fetchline.core.slots import DONE, Slot
 from fetchline.interfaces import AttemptInfo, Progress, ProgressBackend, Use, Verdict
@@ -37,7 +37,9 @@ class Collector:
             schema=run.fetcher.policies.schema,
             decode=run.fetcher.policies.decode,
             call=_caller(run),
+            store=run.store,
         )
+        self.hold = None if run.emits else self._hold
         self._key = run.key
         self._columns = None if run.emits else Columns(self.reading, items)
         self._observers = catalog().observers(config.plugins) if config.plugins else None
@@ -99,12 +101,19 @@ class Collector:
         if self.wants_attempts:
             self._tell_attempts()
 
+    def _hold(self, index: int, row: Row) -> None:
+        assert self._columns is not None
+        self._columns.hold(index, row)
+
     def _take_troubled(self, slot: Slot) -> None:
         summary, verdict = self.summary, slot.verdict
         summary.attempts += slot.attempts
         if slot.attempts:
             summary.ran_s += max(0.0, slot.ended - slot.began)
-        summary.shared += not slot.attempts and slot.state == DONE
+        if isinstance(slot.value, Hit):
+            summary.stored += 1
+        else:
+            summary.shared += not slot.attempts and slot.state == DONE
         if slot.state == DONE:
             summary.succeeded += 1
             summary.empty += verdict is not None
@@ -124,6 +133,8 @@ class Collector:
     def _tell(self, settled: list[Slot]) -> None:
         for slot in settled:
             self.progress.done += 1
+            if isinstance(slot.value, Hit):
+                continue
             if self._observers is not None and self._observers.wants_items:
                 self._observers.item_finished(self._run.info, self.record(slot))
             if self._on_progress is not None:

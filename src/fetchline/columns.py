@@ -5,16 +5,42 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fetchline.errors import FetchlineError
 from fetchline.interfaces import Verdict
 from fetchline.items import key_of
 from fetchline.results import ErrorCode, Failure, Origin, Result, Success
 
-__all__ = ["Columns", "Finished", "Listed", "Merged", "Reading", "Results", "to_result"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "Columns",
+    "Finished",
+    "Hit",
+    "Listed",
+    "Merged",
+    "Readable",
+    "Reading",
+    "Results",
+    "Row",
+    "to_result",
+]
 
 _MISSING: Any = object()
+
+
+class Row(int):
+    """A value that is in a store and not in memory: which one."""
+
+    __slots__ = ()
+
+
+class Hit(Row):
+    """The same, of a run before this one: it was not fetched again."""
+
+    __slots__ = ()
 
 
 class Results(Protocol):
@@ -23,6 +49,19 @@ class Results(Protocol):
     def __len__(self) -> int: ...
 
     def get(self, index: int) -> Result[Any]: ...
+
+    def row(self, index: int) -> int | None:
+        """Where the value of a success is in the store; None if it is in memory, or there is no value."""
+
+
+class Readable(Protocol):
+    """Where values are that are not in memory."""
+
+    def load(self, row: int, key: str) -> Any:
+        """Read a value."""
+
+    def scan(self, rows: Sequence[int]) -> pl.LazyFrame | None:
+        """The rows of these frames, as they are stored, the keys first; None if they are no frames."""
 
 
 class Finished(Protocol):
@@ -47,13 +86,21 @@ class Finished(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How values and items of one fetcher are read: its name, keys, schema, format, a way to call it again."""
+    """How values and items of one fetcher are read: name, keys, schema, format, a way to call it again, the store."""
 
     fetcher: str = ""
     key: Callable[[Any], str] | None = None
     schema: Any = None
     decode: Any = None
     call: Callable[[Any], Any] | None = None
+    store: Readable | None = None
+
+    def value_of(self, value: Any, key: str) -> Any:
+        """The value itself, read from the store if it is there."""
+        if isinstance(value, Row):
+            assert self.store is not None
+            return self.store.load(value, key)
+        return value
 
     def key_of(self, item: Any) -> str:
         return key_of(item) if self.key is None else self.key(item)
@@ -81,25 +128,24 @@ def to_result(
     verdict: Verdict | None,
     waited_s: float,
     ran_s: float,
+    key: str | None = None,
 ) -> Result[Any]:
-    """Make the record that users see."""
-    key = reading.key_of(item)
+    """Make the record that users see; ``key`` is the item's, if it is known."""
+    if key is None:
+        key = reading.key_of(item)
+    origin: Origin = "store" if type(value) is Hit else "fetched" if attempts else "shared"
     if verdict is None:
-        return Success(value, key, index, item, attempts, waited_s, ran_s, _origin(attempts))
+        value = reading.value_of(value, key)
+        return Success(value, key, index, item, attempts, waited_s, ran_s, origin)
     if verdict.kind == "no_data":
-        return Success(reading.empty(), key, index, item, attempts, waited_s, ran_s, _origin(attempts), True)
-    error = value
+        return Success(reading.empty(), key, index, item, attempts, waited_s, ran_s, origin, True)
+    error = reading.value_of(value, key)
     if verdict.kind == "stop" and verdict.code in _STOPS:
         why = _STOPS[verdict.code]
         how = f"after {attempts} attempt{'s' * (attempts != 1)}" if attempts else "before it started"
         error = FetchlineError(f"{why} {how}")
         error.__cause__ = value
     return Failure(error, key, index, item, attempts, waited_s, ran_s, verdict.code, reading.call)
-
-
-def _origin(attempts: int) -> Origin:
-    # What was never attempted and has a value has another item's, with an equal key.
-    return "fetched" if attempts else "shared"
 
 
 class Columns:
@@ -134,11 +180,17 @@ class Columns:
             values[index] = one.value
             if one.troubles is not None:
                 verdict, attempts = one.verdict, one.attempts
+                if verdict is None and type(one.value) is Hit:  # as most are in a run that goes on
+                    continue
                 self._odd[index] = (attempts, verdict)
                 if attempts == 0:
                     continue
             waited[index] = one.began - one.fed
             ran[index] = one.ended - one.began
+
+    def hold(self, index: int, row: Row) -> None:
+        """Keep where a value is instead of the value."""
+        self._values[index] = row
 
     def _grow(self, size: int) -> None:
         more = size - len(self._values)
@@ -153,7 +205,7 @@ class Columns:
 
     def get(self, index: int) -> Result[Any]:
         value = self._values[index]
-        attempts, verdict = self._odd.get(index, (1, None))
+        attempts, verdict = self._odd.get(index, (0 if type(value) is Hit else 1, None))
         if value is _MISSING:
             value, attempts, verdict = None, 0, Verdict("stop", "cancelled")
         return to_result(
@@ -166,6 +218,12 @@ class Columns:
             self._waited[index],
             self._ran[index],
         )
+
+    def row(self, index: int) -> int | None:
+        value = self._values[index]
+        if not isinstance(value, Row) or (index in self._odd and self._odd[index][1] is not None):
+            return None
+        return value
 
 
 class Merged:
@@ -181,6 +239,9 @@ class Merged:
     def get(self, index: int) -> Result[Any]:
         return self._later[index] if index in self._later else self._base.get(index)
 
+    def row(self, index: int) -> int | None:
+        return None if index in self._later else self._base.row(index)
+
 
 class Listed:
     """Results in a list, as a batch that was pickled has them."""
@@ -193,3 +254,6 @@ class Listed:
 
     def get(self, index: int) -> Result[Any]:
         return self._results[index]
+
+    def row(self, index: int) -> int | None:
+        return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fetchline.durations import check_seconds
 from fetchline.retry import check_count
+from fetchline.reuse import check_reuse
 from fetchline.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class BatchConfig:
             such as ``"500MB"``: those in flight are reckoned at the average so far.
         dedupe: fetch items with equal keys once, and fill every place; on streams, within the window.
         deadline: seconds the whole run may take; the rest are failures then.
+        store: where results are kept: a path, a URL, ``fetchline.Files(...)``, or ``fetchline.use(name, ...)``.
+        reuse: which stored results are used: ``"successes"`` (the default), ``"all"``, ``"none"``,
+            ``fetchline.fresh("1d")``, ``fetchline.except_last(2)``, or a function of what is stored.
+        on_change: what to do where the store has results of another version, schema, params or fetcher:
+            ``"refuse"`` (the default), ``"keep"`` them as if they were this one's, or ``"refetch"`` everything.
         plugins: names of observer and middleware plugins that act on this run.
         registry: where names are looked up instead of the default registry.
 
@@ -61,6 +67,9 @@ class BatchConfig:
     window: int | str | None = None
     dedupe: bool | None = None
     deadline: float | None = None
+    store: Any = None
+    reuse: Any = None
+    on_change: Literal["refuse", "keep", "refetch"] | None = None
     plugins: Sequence[Any] | None = None
     registry: Registry | None = None
 
@@ -77,6 +86,9 @@ class BatchConfig:
             raise TypeError(f"dedupe must be True or False, not {self.dedupe!r}")
         if self.on_error not in (None, "collect", "raise"):
             raise ValueError(f'on_error must be "collect" or "raise", not {self.on_error!r}')
+        if self.on_change not in (None, "refuse", "keep", "refetch"):
+            raise ValueError(f'on_change must be "refuse", "keep" or "refetch", not {self.on_change!r}')
+        check_reuse(self.reuse)
         if self.params is not None and not isinstance(self.params, Mapping):
             raise TypeError(f"params must map parameter names to values, not {self.params!r}")
         for name in ("key", "on_progress", "executor_factory"):

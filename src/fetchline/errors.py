@@ -14,6 +14,13 @@
     ├── Undecodable (ValueError)          a fetched body does not parse; ``.key`` says whose
     ├── WrongAnswer (ValueError)          the answer to something else than was asked
     ├── Missing (LookupError)             a bulk answer has nothing for this item
+    ├── StoreError                        of a store; one that ended a run carries ``.batch``
+    │   ├── StoreFailed (OSError)         it could not be read or written
+    │   ├── StoreBusy                     another run is at it, or has taken it over
+    │   ├── StoreMismatch (ValueError)    it holds the results of something else
+    │   ├── StoreDamaged (ValueError)     files are missing or not what was written; ``.files`` names them
+    │   └── StoreTooNew                   a newer fetchline wrote it
+    ├── StoredError                       the error of a failure that was read from a store
     └── Signal                            raised by fetch functions on purpose
         ├── NoData                        there is nothing: an empty success
         ├── NotReady                      ask again later; the slot is free meanwhile
@@ -27,7 +34,7 @@ Bad arguments are plain ``TypeError`` and ``ValueError``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +60,13 @@ __all__ = [
     "PluginError",
     "RetryAfter",
     "SessionFailed",
+    "StoreBusy",
+    "StoreDamaged",
+    "StoreError",
+    "StoreFailed",
+    "StoreMismatch",
+    "StoreTooNew",
+    "StoredError",
     "Undecodable",
     "UnknownName",
     "Unpicklable",
@@ -179,6 +193,47 @@ class WrongAnswer(FetchlineError, ValueError):
 
 class Missing(FetchlineError, LookupError):
     """A bulk answer has nothing for this item."""
+
+
+class StoreError(FetchlineError):
+    """Something is wrong with a store; what was reported as done is in it all the same.
+
+    Where it ended a run, ``batch`` holds what was reported. What was not is not in the store: the same call again
+    fetches it.
+    """
+
+    batch: Batch[Any] | None = None
+
+
+class StoreFailed(StoreError, OSError):
+    """A store could not be read or written: a full disk, say; the system's own error is the cause."""
+
+
+class StoreBusy(StoreError):
+    """Another run is at this store, or has taken it over from this one."""
+
+
+class StoreMismatch(StoreError, ValueError):
+    """A store holds the results of another fetcher, or of other params, version or schema."""
+
+
+class StoreDamaged(StoreError, ValueError):
+    """Files of a store are missing, or are not what was written; ``files`` names them, with what is wrong."""
+
+    def __init__(self, message: str, files: Mapping[str, str]) -> None:
+        super().__init__(message, files)
+        self.files = files
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class StoreTooNew(StoreError):
+    """A newer fetchline wrote this store, in a format that this one does not know."""
+
+
+class StoredError(FetchlineError):
+    """What a failure that was read from a store says: type and text of the error of then."""
 
 
 class Signal(FetchlineError):

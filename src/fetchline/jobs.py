@@ -51,6 +51,7 @@ class Job(Generic[T]):
         self._turnstile = threading.Lock()
         self._turnstile.acquire()
         self._batch: Batch[T] | None = None
+        run.open_store()
         self._error: BaseException | None = None
         context = copy_context()
         # Not to be waited for at exit: a job that somebody wants to the end is waited for by somebody.

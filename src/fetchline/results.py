@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-from fetchline.errors import text_of
+from fetchline.errors import StoredError, text_of
 
 __all__ = ["ERROR_CODES", "ErrorCode", "Failure", "Origin", "Result", "Success"]
 
@@ -131,6 +131,8 @@ class Failure:
     def message(self) -> str:
         """The error in one line: its type and its text."""
         text = " ".join(text_of(self.error).split())
+        if isinstance(self.error, StoredError):
+            return text
         name = type(self.error).__name__
         return f"{name}: {text}" if text else name
 

@@ -21,6 +21,7 @@ class Summary:
         succeeded, empty, failed: items by outcome; ``empty`` ones (``NoData``) are among the succeeded.
         codes: failures by error code.
         first_keys: the first key of each error code.
+        stored: items whose outcome was in the store and was not fetched again.
         shared: successes that have another item's value, as their keys are equal; among the succeeded.
         attempts: calls of the function, each counted once for every item it was for.
         calls: calls of the function.
@@ -49,6 +50,7 @@ class Summary:
     failed: int = 0
     codes: Counter[ErrorCode] = field(default_factory=Counter)
     first_keys: dict[ErrorCode, str] = field(default_factory=dict)
+    stored: int = 0
     shared: int = 0
     attempts: int = 0
     calls: int = 0
@@ -108,6 +110,7 @@ class Summary:
             f"{self.fetcher}: {self.total:,} items in {self.wall_s:.2f} s on {self.executor} x {self.concurrency}",
             f"  succeeded {self.succeeded:,}"
             + (f", {self.empty:,} of them empty" if self.empty else "")
+            + (f", {self.stored:,} of them stored before" if self.stored else "")
             + (f", {self.shared:,} of them fetched for an equal item" if self.shared else ""),
         ]
         if self.failed:

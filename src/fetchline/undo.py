@@ -57,6 +57,7 @@ def undo(
         dedupe=None,
         window=None,
         deadline=None,
+        store=None,
     )
     width = {} if config.executor == "serial" else {"concurrency": 1}
 

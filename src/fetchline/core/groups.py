@@ -92,8 +92,10 @@ class BulkSchedule(Schedule):
 
     lingers = True
 
-    def __init__(self, limits: Limits, *, ordered: bool = False) -> None:
-        super().__init__(limits, ordered=ordered)
+    def __init__(
+        self, limits: Limits, *, ordered: bool = False, known: Mapping[Any, Any] | None = None
+    ) -> None:
+        super().__init__(limits, ordered=ordered, known=known)
         self._now = float("-inf")
         self.calls = 0
         self.ran_s = 0.0
@@ -335,7 +337,7 @@ class BulkSchedule(Schedule):
 
     @property
     def waiting(self) -> int:
-        twins = 0 if self._twins is None else self._twins.waiting
+        twins = 0 if self.twins is None else self.twins.waiting
         ready = list(self._ready)
         return twins + sum(slot.size for slot in ready) + sum(map(_kin, (*ready, *self._waits.all())))
 

@@ -15,7 +15,7 @@ __all__ = ["NEVER", "Dedupe", "Grants", "Limits", "Rate", "StartGate"]
 
 NEVER = float("inf")
 
-Dedupe: TypeAlias = Literal["run", "window"]
+Dedupe: TypeAlias = Literal["run", "window", "store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Limits:
         hold: what the results may weigh that are finished and not released, those in flight included at the
             average weight. The head of the line starts all the same, or nothing would ever leave.
         dedupe: for how long items with equal keys are one attempt: the whole ``run``, or the ``window``, until the
-            first of them has left. None is not at all.
+            first of them has left, or until the ``store`` knows it. None is not at all.
         bulk: items an attempt may stand for.
         linger: seconds an attempt waits for more items, while there are fewer and the input goes on.
         idempotent: an attempt whose answer was lost may be made again, and one for several items that failed for good

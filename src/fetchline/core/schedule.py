@@ -13,7 +13,7 @@ House rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -37,11 +37,14 @@ class Schedule(Input):
     Args:
         limits: what to keep to.
         ordered: keep the line of the input order, for ``heads``.
+        known: outcomes of keys that need no attempt; see ``Twins``.
 
     Attributes:
         concurrency: attempts in flight, at the most; may be changed at any time.
         running: units of concurrency in use: attempts in flight, a chunk of them counted once.
         done: what has been finished and not drained.
+        memos: who is not ready, and its verdict, for a store to take; None if there is none.
+        twins: items with equal keys, if those are one attempt.
         stopping: the code of the stop, once there was one.
         traffic: what the other side lets start; None as long as nothing was ever asked of us.
     """
@@ -55,18 +58,21 @@ class Schedule(Input):
         "_settled",
         "_timeouts",
         "_token",
-        "_twins",
         "_waits",
         "_weights",
         "concurrency",
         "done",
         "limits",
+        "memos",
         "running",
         "stopping",
         "traffic",
+        "twins",
     )
 
-    def __init__(self, limits: Limits, *, ordered: bool = False) -> None:
+    def __init__(
+        self, limits: Limits, *, ordered: bool = False, known: Mapping[Any, Any] | None = None
+    ) -> None:
         super().__init__(limits.window)
         self.limits = limits
         self.concurrency = limits.concurrency
@@ -79,7 +85,8 @@ class Schedule(Input):
         self._line: deque[Slot] | None = deque() if ordered else None
         self.done: deque[Slot] = deque()
         self._timeouts = Timeouts(limits.timeout) if limits.timed and limits.timeout is not None else None
-        self._twins = Twins(limits.dedupe) if limits.dedupe is not None else None
+        self.twins = Twins(limits.dedupe, known) if limits.dedupe is not None else None
+        self.memos: deque[tuple[Slot, Verdict]] | None = deque() if limits.dedupe == "store" else None
         self._settled = 0
         self._token = 0
 
@@ -95,22 +102,16 @@ class Schedule(Input):
         if self.stopping is not None:
             for slot in slots:
                 self._cancel(slot)
-        elif keys is None or self._twins is None:
+        elif keys is None or self.twins is None:
             self._ready.extend(slots)
         else:
-            self._feed_once(slots, keys, self._twins)
-
-    def _feed_once(self, slots: Sequence[Slot], keys: Iterable[Any], twins: Twins) -> None:
-        for slot, key in zip(slots, keys, strict=True):
-            first = twins.first(key, slot)
-            if first is None:
-                self._ready.append(slot)
-            elif first.state < DONE:
-                slot.state = HELD
-                twins.wait(slot, first)
-            else:
-                share(slot, first)
-                self._finish(slot, first.state)
+            fresh, over = self.twins.enter(slots, keys)
+            self._ready.extend(fresh)
+            for slot in fresh:
+                if slot.troubles is not None:
+                    self._allow(slot.troubles.timeout)
+            for slot in over:
+                self._finish(slot, slot.state)
 
     # -- starting -------------------------------------------------------------------------------------------
 
@@ -222,8 +223,8 @@ class Schedule(Input):
         self.running -= units
         self._settled += 1
         self.done.append(slot)
-        if self._twins is not None:
-            self._share(slot, self._twins)
+        if self.twins is not None:
+            self._share(slot, self.twins)
         return True
 
     def fail(self, slot: Slot, token: int, error: Any, verdict: Verdict, now: float, units: int = 1) -> bool:
@@ -253,6 +254,8 @@ class Schedule(Input):
             case "not_ready":
                 troubles.memo, troubles.timeout = verdict.memo, verdict.timeout
                 self._allow(verdict.timeout)
+                if self.memos is not None and not slot.members:  # a bulk call's memo is of no single item
+                    self.memos.append((slot, verdict))
                 self._hold_uncharged(slot, troubles, verdict, now)
             case "permanent":
                 self._finish(slot, FAILED)
@@ -348,9 +351,9 @@ class Schedule(Input):
         if self._weights is not None:
             for slot in slots:
                 self._weights.leaves(slot.index)
-        if self._twins is not None:
+        if self.twins is not None and self.limits.dedupe == "window":
             for slot in slots:
-                self._twins.left(slot)
+                self.twins.left(slot)
 
     def release(self, count: int) -> None:
         """So many slots have left for good: their room is free again."""
@@ -381,7 +384,7 @@ class Schedule(Input):
     @property
     def waiting(self) -> int:
         """How many slots could start but have not, or wait for what comes of an equal one."""
-        return len(self._ready) + (0 if self._twins is None else self._twins.waiting)
+        return len(self._ready) + (0 if self.twins is None else self.twins.waiting)
 
     @property
     def startable(self) -> bool:
@@ -469,8 +472,8 @@ class Schedule(Input):
         slot.state = state
         self._settled += 1
         self.done.append(slot)
-        if self._twins is not None:
-            self._share(slot, self._twins)
+        if self.twins is not None:
+            self._share(slot, self.twins)
         if state == FAILED and self.limits.fail_fast:
             self.stop()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Protocol
 
 from fetchline.core.slots import Slot
 from fetchline.drive.feed import Intake
@@ -22,7 +22,7 @@ from fetchline.interfaces import Worker
 from fetchline.worker.attempt import open_sync
 from fetchline.worker.context import current
 
-__all__ = ["Host", "Interrupted", "LoopHost"]
+__all__ = ["Host", "Interrupted", "Keeps", "LoopHost"]
 
 _TICK_S = 0.1
 # A signal that comes just before a lock is waited for does not end the wait: nobody would look at it.
@@ -35,11 +35,22 @@ class Interrupted(Exception):  # not an error: it never leaves the run
     """Ctrl-C reached the host."""
 
 
+class Keeps(Protocol):
+    """What writes results to a store."""
+
+    def look(self) -> None:
+        """Write if it is time to."""
+
+    def flush(self) -> None:
+        """Write now."""
+
+
 class _Desk:
     """What both hosts decide.
 
     Args:
         sink: takes settled slots, in completion order.
+        book: what the sink gathers and writes from time to time; nothing is handed out that it has not written.
         tick: called a few times a second; None where nobody looks.
         ordered: results leave in the order of the input; else as they are completed.
         emits: results are handed out, and count against the window until they have been.
@@ -53,6 +64,7 @@ class _Desk:
         intake: Intake | None,
         *,
         sink: Callable[[list[Slot]], None],
+        book: Keeps | None = None,
         tick: Callable[[], None] | None = None,
         ordered: bool = False,
         emits: bool = False,
@@ -62,6 +74,7 @@ class _Desk:
         self.source = source
         self.intake = intake
         self.sink = sink
+        self.book = book
         self.tick = tick
         self.ordered = ordered
         self.emits = emits
@@ -84,12 +97,16 @@ class _Desk:
             self.sink(settled)
             if not self.emits:
                 source.release(len(settled))
+        if not self.ordered:
+            heads = settled if self.emits else []
+        if self.book is not None:
+            self.book.look()
+            if heads:
+                self.book.flush()
         if self.tick is not None:
             self.tick()
         if self.deadline is not None and time.monotonic() >= self.deadline:
             source.stop("deadline")
-        if not self.ordered:
-            heads = settled if self.emits else []
         if source.schedule.stopping is not None:
             self._wind_down(hasty=False)
         return heads, over or self._is_broken()

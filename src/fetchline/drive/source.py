@@ -421,6 +421,7 @@ class Source:
             (awaited is not None and awaited.state >= DONE)
             or len(schedule.done) >= self._alarm
             or schedule.stopping is not None
+            or schedule.memos
             or (schedule.running == 0 and schedule.finished)
         ):
             self.host.ring()

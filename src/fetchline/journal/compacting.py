@@ -1,0 +1,137 @@
+"""Fewer files: the log as one record, and what is current in as few files as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from fetchline.interfaces import ObjectStore
+from fetchline.journal.entries import NO_FILE, Entry, table_of
+from fetchline.journal.reading import Standing
+from fetchline.journal.records import Record, digest_of
+from fetchline.journal.segments import Segment, Shelf, pack
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["gathered", "rewritten"]
+
+_BYTES = 64 << 20
+_ENTRIES = 20_000
+_SMALL = 32 << 20
+
+
+def gathered(standing: Standing, without: frozenset[str] = frozenset()) -> Record:
+    """One record that says what all of them say.
+
+    Args:
+        without: names of files that do not count: what is in them is not stored.
+    """
+    import polars as pl
+
+    entries = standing.entries
+    if not entries.height:
+        return _snapshot([], None, standing)
+    bad = [at for at, segment in enumerate(standing.segments) if segment.name in without]
+    segments, tables = _kept(standing, entries.filter(~pl.col("file").is_in(bad)))
+    return _snapshot(segments, tables[0], standing)
+
+
+def rewritten(
+    objects: ObjectStore, standing: Standing, prefix: str, token: str, *, all_small: bool
+) -> tuple[Record, list[Segment]]:
+    """The same, and values in new files, which are staged: those of files that hold outdated ones as well.
+
+    Args:
+        all_small: those of all small files, too.
+        prefix: of the new files' names, with ``%d`` for their number.
+        token: what tells staged files of this writer from those of another.
+
+    Raises:
+        Broken: a file is not what was written.
+        OSError: the store could not be read or written.
+    """
+    import polars as pl
+
+    entries = standing.entries
+    if not entries.height:
+        return gathered(standing), []
+    moved = _outdated(standing)
+    if all_small:
+        moved |= {at for at, segment in enumerate(standing.segments) if segment.size < _SMALL}
+    is_moved = pl.col("file").is_in(list(moved))
+    segments, tables = _kept(standing, entries.filter(~is_moved))
+    staged: list[Segment] = []
+    shelf = Shelf(lambda segment: objects.get(segment.name))
+    numbers = count()
+    for chunk in _chunks(shelf, standing, entries.filter(is_moved)):
+        packed = pack(chunk)
+        base = len(segments)
+        for kind, data in packed.files:
+            name = prefix % next(numbers)
+            segment = Segment(
+                f"data/{name}.parquet", f"staged/{name}-{token}.parquet", kind, len(data), digest_of(data)
+            )
+            objects.put(segment.staged, data)
+            segments.append(segment)
+            staged.append(segment)
+        places = [(at if at == NO_FILE else at + base, row, rows) for at, row, rows in packed.places]
+        tables.append(table_of(chunk, places))
+    return _snapshot(segments, pl.concat(tables), standing), staged
+
+
+def _outdated(standing: Standing) -> set[int]:
+    """The files that hold values of which there are newer ones."""
+    import polars as pl
+
+    whole = pl.concat(standing.tables).with_row_index("row")
+    last = whole.unique("key", keep="last")
+    return set(whole.join(last, on="row", how="anti")["file"].unique().to_list()) - {NO_FILE}
+
+
+def _kept(standing: Standing, entries: pl.DataFrame) -> tuple[list[Segment], list[pl.DataFrame]]:
+    """Files that stay as they are, and the table of what is in them."""
+    import polars as pl
+
+    used = entries["file"].filter(entries["file"] != NO_FILE).unique().sort().to_list()
+    place = {NO_FILE: NO_FILE, **{old: new for new, old in enumerate(used)}}
+    table = entries.drop("row").with_columns(pl.col("file").replace_strict(place, return_dtype=pl.Int32))
+    return [standing.segments[at] for at in used], [table]
+
+
+def _chunks(shelf: Shelf, standing: Standing, rows: pl.DataFrame) -> Iterator[list[Entry]]:
+    entries: list[Entry] = []
+    size = 0
+    for row in rows.iter_rows(named=True):
+        value: Any = None
+        if row["file"] != NO_FILE:
+            value = shelf.raw(standing.segments[row["file"]], row["offset"], row["rows"])
+            size += value.estimated_size() if hasattr(value, "estimated_size") else len(value)
+        entries.append(
+            Entry(
+                key=row["key"],
+                index=row["index"],
+                kind=row["kind"],
+                value=value,
+                item=row["item"],
+                attempts=row["attempts"],
+                waited_s=row["waited_s"],
+                ran_s=row["ran_s"],
+                code=row["code"],
+                error=row["error"],
+                at=row["at"],
+            )
+        )
+        if size >= _BYTES or len(entries) >= _ENTRIES:
+            yield entries
+            entries, size = [], 0
+    if entries:
+        yield entries
+
+
+def _snapshot(segments: list[Segment], table: pl.DataFrame | None, standing: Standing) -> Record:
+    names = {one.name for one in segments}
+    drops = [one.name for one in standing.segments if one.name not in names]
+    files = [one.to_json() for one in segments]
+    return Record({"kind": "snapshot", "files": files, "drops": drops, "memos": standing.memos}, table)

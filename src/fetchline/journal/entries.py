@@ -1,0 +1,81 @@
+"""What a store keeps of an item: how it came out, and where its value is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["BODY", "EMPTY", "FAILURE", "FRAME", "NO_FILE", "TEXT", "Entry", "table_of"]
+
+FRAME, TEXT, BODY, EMPTY, FAILURE = range(5)
+"""Kinds of outcomes: a frame, a value as text, a value of bytes, nothing (``NoData``), a failure."""
+
+NO_FILE = -1
+
+
+@dataclass(slots=True)
+class Entry:
+    """One outcome.
+
+    Attributes:
+        key, index, attempts, waited_s, ran_s: as on ``Result``.
+        kind: which of the five kinds.
+        value: a frame, or the text or the bytes of a value.
+        item: the item as text, if that is not its key.
+        code, error: of a failure.
+        at: when it was stored, in seconds since 1970.
+    """
+
+    key: str
+    index: int
+    kind: int
+    value: Any = None
+    item: str | None = None
+    attempts: int = 1
+    waited_s: float = 0.0
+    ran_s: float = 0.0
+    code: str | None = None
+    error: str | None = None
+    at: float = 0.0
+
+
+def table_of(entries: Sequence[Entry], places: Sequence[tuple[int, int, int]]) -> pl.DataFrame:
+    """Give the table of a record: for each entry its file (a position in the record's list), first row and rows."""
+    import polars as pl
+
+    return pl.DataFrame(
+        {
+            "key": [one.key for one in entries],
+            "index": [one.index for one in entries],
+            "kind": [one.kind for one in entries],
+            "file": [place[0] for place in places],
+            "offset": [place[1] for place in places],
+            "rows": [place[2] for place in places],
+            "attempts": [one.attempts for one in entries],
+            "waited_s": [one.waited_s for one in entries],
+            "ran_s": [one.ran_s for one in entries],
+            "code": [one.code for one in entries],
+            "error": [one.error for one in entries],
+            "item": [one.item for one in entries],
+            "at": [one.at for one in entries],
+        },
+        schema={
+            "key": pl.String,
+            "index": pl.UInt32,
+            "kind": pl.UInt8,
+            "file": pl.Int32,
+            "offset": pl.UInt32,
+            "rows": pl.UInt32,
+            "attempts": pl.UInt32,
+            "waited_s": pl.Float64,
+            "ran_s": pl.Float64,
+            "code": pl.String,
+            "error": pl.String,
+            "item": pl.String,
+            "at": pl.Float64,
+        },
+    )

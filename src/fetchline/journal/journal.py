@@ -1,0 +1,427 @@
+"""A run's store, in the hands of the one who writes it.
+
+A step is committed by *creating* the next record of the log. Its values are staged before, and given their names
+after. So a step is whole or has not happened, whatever is killed when; and of two who believe they are the owner, one
+finds the number taken, and writes no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+import uuid
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fetchline.columns import Hit
+from fetchline.core.twins import Known
+from fetchline.errors import StoreBusy, StoreDamaged, StoredError, StoreFailed, StoreMismatch
+from fetchline.interfaces import ObjectStore, Verdict
+from fetchline.journal.entries import EMPTY, FAILURE, FRAME, Entry, table_of
+from fetchline.journal.owner import Owner
+from fetchline.journal.reading import IDENTITY, Standing, based, log_name, read_standing
+from fetchline.journal.records import Broken, Record, digest_of, seal
+from fetchline.journal.segments import Segment, Shelf, pack
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Journal", "Rows", "as_store_failed", "damaged", "put_identity", "read", "recover", "refuse_other"]
+
+_LOG_LENGTH = 64  # records to be read at an opening; more are gathered to one at the end of a run
+
+
+class Rows:
+    """Where each stored value is: a row for each outcome, numbered as they were written."""
+
+    def __init__(self, objects: ObjectStore, standing: Standing) -> None:
+        self.objects = objects
+        self.segments = standing.segments
+        self._staged = {segment.name for segment in standing.staged}
+        self._shelf = Shelf(self._fetch)
+        self._file, self._offset, self._rows = array("i"), array("I"), array("I")
+        self._kinds = bytearray()
+        self._failures: dict[int, tuple[str, str]] = {}
+        self._later: tuple[Rows, dict[str, int]] | None = None
+        for table in standing.tables:
+            self.add(table)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def add(self, table: pl.DataFrame) -> None:
+        """Take a table whose files are among ``segments``."""
+        start = len(self)
+        self._file.extend(table["file"].to_list())
+        self._offset.extend(table["offset"].to_list())
+        self._rows.extend(table["rows"].to_list())
+        self._kinds += bytes(table["kind"].to_list())
+        if table["code"].null_count() < table.height:
+            failed = table.with_row_index("row").filter(table["code"].is_not_null())
+            for row, code, error in failed.select("row", "code", "error").iter_rows():
+                self._failures[start + row] = code, error
+
+    def load(self, row: int, key: str) -> Any:
+        """Read the value of a row, which is that of a key; of a failure, its error; of an empty one, None.
+
+        Raises:
+            StoreDamaged: its file is missing, or not what was written.
+            StoreFailed: it could not be read.
+        """
+        kind = self._kinds[row]
+        if kind == EMPTY:
+            return None
+        if kind == FAILURE:
+            return StoredError(self._failures[row][1])
+        if self._later is not None:
+            return self._load_later(key)
+        segment = self.segments[self._file[row]]
+        try:
+            return self._shelf.value(segment, self._offset[row], self._rows[row])
+        except FileNotFoundError:
+            return self._load_later(key)
+        except Broken as error:
+            raise damaged(self.objects, {segment.name: str(error)}) from error
+        except OSError as error:
+            raise StoreFailed(f"{segment.name} of {self.objects.url} could not be read: {error}") from error
+
+    def _load_later(self, key: str) -> Any:
+        """Read a value from where it has been put since, its file having been replaced."""
+        if self._later is None:
+            standing = read_standing(self.objects)
+            if standing.problems:
+                raise damaged(self.objects, standing.problems)
+            rows = Rows(self.objects, standing)
+            self._later = rows, rows.by_key(standing)
+        rows, row_of = self._later
+        if key not in row_of:
+            raise damaged(self.objects, {"data/": f"has no value of {key!r} any more"})
+        return rows.load(row_of[key], key)
+
+    def scan(self, rows: Sequence[int]) -> pl.LazyFrame | None:
+        """Read frames lazily, in the order in which they are stored, the keys first; None if they are no frames.
+
+        Raises:
+            StoreDamaged: a file is missing, or not what was written.
+        """
+        from fetchline.journal.scanning import scan
+
+        if any(self._kinds[row] != FRAME for row in rows):
+            return None
+        places: dict[int, list[tuple[int, int]]] = {}
+        for row in rows:
+            places.setdefault(self._file[row], []).append((self._offset[row], self._rows[row]))
+        return scan(self.objects, [(self.segments[file], spans) for file, spans in sorted(places.items())])
+
+    def by_key(self, standing: Standing) -> dict[str, int]:
+        """The newest row of each key."""
+        keys = [key for table in standing.tables for key in table["key"].to_list()]
+        return {key: row for row, key in enumerate(keys)}
+
+    def known(self, row: int) -> Any:
+        """What a run is told of a key whose outcome is in this row."""
+        kind = self._kinds[row]
+        if kind == EMPTY:
+            return Known(Hit(row), Verdict("no_data"))
+        if kind == FAILURE:
+            code: Any = self._failures[row][0]
+            return Known(Hit(row), Verdict("permanent", code))
+        return Hit(row)
+
+    def _fetch(self, segment: Segment) -> bytes:
+        if segment.name in self._staged:
+            try:
+                return self.objects.get(segment.staged)
+            except FileNotFoundError:  # its owner has come to it
+                self._staged.discard(segment.name)
+        return self.objects.get(segment.name)
+
+
+class Journal:
+    """The store of one run, open for writing; ``begin`` comes first, ``close`` last.
+
+    Args:
+        objects: where it is.
+        run: the run's id.
+        as_it_is: open it although it is damaged, to be put right.
+
+    Raises:
+        StoreBusy: another run is at it.
+        StoreDamaged: files are missing or not what was written.
+        StoreFailed: it could not be read or written.
+    """
+
+    def __init__(self, objects: ObjectStore, run: str, *, as_it_is: bool = False) -> None:
+        self._objects = objects
+        self._run = run
+        self._token = uuid.uuid4().hex[:8]
+        self._broken: BaseException | None = None
+        with as_store_failed(objects):
+            self._owner = Owner(objects, run)
+        try:
+            with as_store_failed(objects):
+                self.standing = read_standing(objects)
+                recover(objects, self.standing)
+            if self.standing.problems and not as_it_is:
+                raise damaged(objects, self.standing.problems)
+            self._next = self.standing.last + 1
+            self.rows = Rows(objects, self.standing)
+        except BaseException:
+            self._owner.release()
+            raise
+        self._records = self._next - self.standing.first
+        self._began = False
+        self._superseded = False
+
+    def begin(
+        self,
+        identity: Mapping[str, Any],
+        *,
+        keys: Sequence[str] | None,
+        items: Callable[[], Iterable[str | None]],
+        about: Mapping[str, Any],
+        on_change: str = "refuse",
+    ) -> None:
+        """Say that a run begins.
+
+        Args:
+            identity: what the results depend on.
+            keys: those of all items, if they are at hand.
+            items: gives the items themselves, as text.
+            about: more to be said of the run.
+            on_change: what to do if the store is of another identity: ``refuse``, or take it over.
+
+        Raises:
+            StoreMismatch: the store holds the results of something else.
+        """
+        known = self.standing.identity
+        if known is not None:
+            refuse_other(self._objects, known, identity, on_change)
+        if known != identity:
+            with as_store_failed(self._objects):
+                put_identity(self._objects, identity)
+            self.standing.identity = dict(identity)
+        head: dict[str, Any] = {"kind": "run", "run": self._run, "identity": identity, **about}
+        table = None
+        if keys is not None:
+            table, head["asked"] = _asked(keys, items)
+            if self.standing.runs and self.standing.runs[-1].get("asked") == head["asked"]:
+                head["same_as"], table = self.standing.asked, None
+        self._commit(Record(head, table))
+        self._began = True
+
+    def load(self, row: int, key: str) -> Any:
+        return self.rows.load(row, key)
+
+    def scan(self, rows: Sequence[int]) -> pl.LazyFrame | None:
+        return self.rows.scan(rows)
+
+    def known(self, row: int) -> Any:
+        return self.rows.known(row)
+
+    def write(self, entries: Sequence[Entry], memos: Mapping[str, str]) -> list[int | Exception | None]:
+        """Write outcomes, and what tasks that are not ready left behind; on the disk when this returns.
+
+        Returns:
+            for each entry its row, or why its value cannot be stored.
+
+        Raises:
+            StoreBusy: another run has taken the store over.
+            StoreFailed: it could not be written: it is not known which of them are stored, and none was reported.
+        """
+        packed = pack(entries)
+        files = [
+            Segment(
+                name=f"data/{self._next:08d}-{number}.parquet",
+                staged=f"staged/{self._next:08d}-{number}-{self._token}.parquet",
+                kind=kind,
+                size=len(data),
+                digest=digest_of(data),
+            )
+            for number, (kind, data) in enumerate(packed.files)
+        ]
+        kept = [at for at in range(len(entries)) if at not in packed.refused]
+        table = table_of([entries[at] for at in kept], [packed.places[at] for at in kept])
+        head: dict[str, Any] = {"kind": "results", "files": [one.to_json() for one in files]}
+        if memos:
+            head["memos"] = dict(memos)
+        self._commit(
+            Record(head, table), [(one, data) for one, (_, data) in zip(files, packed.files, strict=True)]
+        )
+        start, base = len(self.rows), len(self.rows.segments)
+        self.rows.segments += files
+        self.rows.add(based(table, base))
+        row_of: list[int | Exception | None] = [packed.refused.get(at, start) for at in range(len(entries))]
+        for row, at in enumerate(kept, start):
+            row_of[at] = row
+        return row_of
+
+    def _commit(self, record: Record, payloads: Sequence[tuple[Segment, bytes | None]] = ()) -> None:
+        """Create the next record; ``payloads`` are the values it tells of, or None if they are staged already."""
+        if self._broken is not None:
+            raise StoreFailed(
+                f"{self._objects.url} could not be written before, and is not written any more: {self._broken}"
+            )
+        objects = self._objects
+        try:
+            for segment, data in payloads:
+                if data is not None:
+                    objects.put(segment.staged, data)
+            if not objects.create(log_name(self._next), seal(_dated(record))):
+                for segment, _ in payloads:
+                    objects.delete(segment.staged)
+                raise StoreBusy(
+                    f"{objects.url} was taken over by another run while this one did not move; what it had not "
+                    "reported is not stored"
+                )
+            self._next += 1
+            self._records += 1
+            for segment, _ in payloads:
+                objects.rename(segment.staged, segment.name)
+        except BaseException as error:
+            # Whether the record is there is not known: only who reads the log again may go on.
+            self._broken = error
+            if isinstance(error, OSError):
+                raise StoreFailed(f"{objects.url} could not be written: {error}") from error
+            raise
+
+    def forget_standing(self) -> None:
+        """What was read at the opening has been taken, and need not be kept."""
+        self.standing = Standing()
+
+    def without(self, names: frozenset[str]) -> None:
+        """Say that what is in these files is not stored any more."""
+        from fetchline.journal.compacting import gathered
+
+        self._commit(gathered(self.standing, names))
+
+    def supersede(self) -> None:
+        """Rows of older outcomes are in the files of values: they are to be cleared away at the end."""
+        self._superseded = True
+
+    def close(self, end: Mapping[str, Any] | None = None) -> None:
+        """Say how the run ended, if it began, and let others write."""
+        try:
+            if self._began and self._broken is None:
+                self._commit(Record({"kind": "end", "run": self._run, **(end or {})}))
+                if self._superseded or self._records > _LOG_LENGTH:
+                    self.compact(data=self._superseded, all_small=False)
+        finally:
+            self._owner.release()
+
+    def compact(self, *, data: bool = True, all_small: bool = True) -> None:
+        """Gather the log to one record.
+
+        Args:
+            data: put values that are in one file with outdated ones into new files.
+            all_small: those in small files, too.
+        """
+        from fetchline.journal.compacting import gathered, rewritten
+
+        with as_store_failed(self._objects):
+            standing = read_standing(self._objects)
+            if data:
+                prefix = f"{self._next:08d}-%d"
+                record, staged = rewritten(self._objects, standing, prefix, self._token, all_small=all_small)
+            else:
+                record, staged = gathered(standing), []
+            self._commit(record, [(segment, None) for segment in staged])
+            recover(self._objects, read_standing(self._objects))
+
+
+def _dated(record: Record) -> Record:
+    return Record({**record.head, "at": time.time()}, record.table)
+
+
+def recover(objects: ObjectStore, standing: Standing) -> None:
+    """Bring to its end what another run had begun."""
+    if standing.problems:
+        return
+    for segment in standing.staged:
+        objects.rename(segment.staged, segment.name)
+    standing.staged.clear()
+    for name in (*standing.strays, *standing.drops):
+        objects.delete(name)
+
+
+def read(objects: ObjectStore) -> Standing:
+    """Read a store without taking it.
+
+    Raises:
+        StoreDamaged: files are missing, or not what was written.
+        StoreFailed: it could not be read.
+    """
+    with as_store_failed(objects):
+        standing = read_standing(objects)
+        if standing.problems:
+            # While somebody writes, what was listed before the log was read may be older than it.
+            standing = read_standing(objects)
+    if standing.problems:
+        raise damaged(objects, standing.problems)
+    return standing
+
+
+def put_identity(objects: ObjectStore, identity: Mapping[str, Any]) -> None:
+    """Write, for people too, what the store is of."""
+    objects.put(IDENTITY, json.dumps(identity, indent=2, ensure_ascii=False).encode())
+
+
+def refuse_other(
+    objects: ObjectStore, known: Mapping[str, Any], wanted: Mapping[str, Any], on_change: str
+) -> None:
+    """Refuse a store that holds the results of something else.
+
+    Raises:
+        StoreMismatch: what is different is shown.
+    """
+    if on_change == "refuse" and (differences := _differences(known, wanted)):
+        raise StoreMismatch(
+            f"{objects.url} holds results of something else:\n  {differences}\n"
+            'Give another store; or say on_change="keep" if they count all the same, or on_change="refetch" to '
+            "fetch everything again"
+        )
+
+
+def damaged(objects: ObjectStore, problems: Mapping[str, str]) -> StoreDamaged:
+    listed = "".join(f"\n  {name} {what}" for name, what in sorted(problems.items())[:10])
+    more = f"\n  and {len(problems) - 10:,} more" if len(problems) > 10 else ""
+    return StoreDamaged(
+        f"{objects.url} is damaged:{listed}{more}\n`fetchline runs verify {objects.url} --repair` puts what is "
+        "damaged aside, and the next run fetches it again",
+        dict(problems),
+    )
+
+
+@contextlib.contextmanager
+def as_store_failed(objects: ObjectStore) -> Iterator[None]:
+    try:
+        yield
+    except StoreFailed:
+        raise
+    except OSError as error:
+        raise StoreFailed(f"{objects.url} could not be read or written: {error}") from error
+
+
+def _asked(keys: Sequence[str], items: Callable[[], Iterable[str | None]]) -> tuple[pl.DataFrame, str]:
+    """The table of what is asked for, and its digest."""
+    import polars as pl
+
+    column = pl.Series("key", keys, dtype=pl.String)
+    digest = hashlib.blake2b(digest_size=16)
+    for start in range(0, len(column), 1 << 16):
+        digest.update("\n".join(column[start : start + (1 << 16)].to_list()).encode("utf-8", "surrogatepass"))
+    items_column = pl.Series("item", list(items()), dtype=pl.String)
+    return pl.DataFrame([column, items_column]), digest.hexdigest()
+
+
+def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Say what is different; nothing if nothing is."""
+    names = dict.fromkeys([*known, *wanted])
+    return "\n  ".join(
+        f"{name}: stored {known.get(name)!r}, now {wanted.get(name)!r}"
+        for name in names
+        if known.get(name) != wanted.get(name)
+    )

@@ -1,0 +1,201 @@
+"""A run's store, as it stands: what its log says, and which of its files are not as they should be.
+
+Layout:
+
+    run.json               what is asked for: fetcher, version, params, schema
+    log/00000001           records, see ``records``; each is created exclusively, so that one writer makes it
+    data/00000001-0.parquet   values, under one another; the record of that number says what is where
+    staged/...             values whose record is not in the log yet, or that have not been given their name
+    owner/00000001         who writes
+
+Kinds of records: ``run`` (a run begins), ``results`` (outcomes, where their values are, and memos of tasks that are
+not ready), ``end`` (a run has ended), ``snapshot`` (all outcomes so far: what older records say of them is void).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fetchline.errors import StoreError
+from fetchline.interfaces import ObjectStore
+from fetchline.journal.entries import NO_FILE, table_of
+from fetchline.journal.records import Broken, Record, unseal
+from fetchline.journal.segments import Segment
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["IDENTITY", "Standing", "asked_of", "based", "log_name", "read_standing"]
+
+IDENTITY = "run.json"
+_TASK_GOES_ON = frozenset({"not_ready", "throttled", "unavailable", "timeout", "session"})
+_OWN = ("log/", "data/", "staged/", "owner/", "damaged/")
+
+
+def log_name(number: int) -> str:
+    return f"log/{number:08d}"
+
+
+@dataclass(slots=True)
+class Standing:
+    """What a store holds.
+
+    Attributes:
+        identity: what is asked for; None if nothing was stored yet.
+        last: the number of the newest record; 0 if there is none.
+        first: the number of the record that the outcomes begin with.
+        segments: files of values, in the order of the outcomes' ``file``.
+        tables: outcomes, oldest first; ``file`` is a position in ``segments``.
+        memos: what tasks that are not ready left behind, by key.
+        runs: heads of ``run`` records, oldest first, with ``number``; ``end`` is that of the run's end, or None.
+        asked: number of the record that lists the items of the last run; None if they were not at hand.
+        staged: segments that are in the log and have not been given their name.
+        problems: what is wrong, by name.
+        drops: objects that a snapshot made superfluous, and that are still there.
+        strays: staged objects that are in no record.
+        written: when the newest record was, in seconds since 1970.
+    """
+
+    identity: dict[str, Any] | None = None
+    last: int = 0
+    first: int = 1
+    segments: list[Segment] = field(default_factory=list)
+    tables: list[pl.DataFrame] = field(default_factory=list)
+    memos: dict[str, str] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    asked: int | None = None
+    staged: list[Segment] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    drops: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    written: float = 0.0
+
+    @property
+    def entries(self) -> pl.DataFrame:
+        """The newest outcome of each key, by the place of its item; ``row`` is its number among all outcomes."""
+        import polars as pl
+
+        whole = pl.concat(self.tables or [table_of([], [])]).with_row_index("row")
+        return whole.unique("key", keep="last", maintain_order=True).sort("index", maintain_order=True)
+
+
+def read_standing(objects: ObjectStore) -> Standing:
+    """Read the log of a store and look whether its files are there; what they hold is looked at when it is read.
+
+    Raises:
+        StoreError: there is something else at that place.
+        StoreTooNew: a newer fetchline wrote it.
+    """
+    there = {one.name: one.size for one in objects.list()}
+    standing = Standing()
+    _read_identity(objects, there, standing)
+    numbers = sorted(int(name[4:]) for name in there if name.startswith("log/") and name[4:].isdigit())
+    standing.last = numbers[-1] if numbers else 0
+    records: dict[int, Record] = {}
+    for number in numbers:
+        name = log_name(number)
+        try:
+            records[number] = unseal(name, objects.get(name))
+        except Broken as error:
+            standing.problems[name] = str(error)
+    snapshots = [number for number, record in records.items() if record.head["kind"] == "snapshot"]
+    standing.first = snapshots[-1] if snapshots else 1
+    for number in range(standing.first, standing.last):
+        if number not in numbers:
+            standing.problems[log_name(number)] = "is missing"
+    for number, record in records.items():
+        _take(standing, number, record)
+    _look_at_files(standing, there, records)
+    return standing
+
+
+def asked_of(objects: ObjectStore, standing: Standing) -> pl.DataFrame | None:
+    """The keys and items of the last run, in their order; None if they came from an iterator.
+
+    An item is null if it is its key, and empty if it has no text.
+    """
+    if standing.asked is None:
+        return None
+    name = log_name(standing.asked)
+    return unseal(name, objects.get(name)).table
+
+
+def _read_identity(objects: ObjectStore, there: dict[str, int], standing: Standing) -> None:
+    if IDENTITY in there:
+        try:
+            standing.identity = json.loads(objects.get(IDENTITY))
+        except ValueError:
+            standing.problems[IDENTITY] = "is not what was written"
+        return
+    others = [name for name in there if not name.startswith(_OWN)]
+    if others:
+        raise StoreError(
+            f"{objects.url} is no run of fetchline, and not empty: it has {', '.join(sorted(others)[:3])}; give an "
+            "empty place"
+        )
+    if any(name.startswith("log/") for name in there):
+        standing.problems[IDENTITY] = "is missing"
+
+
+def _take(standing: Standing, number: int, record: Record) -> None:
+    head = record.head
+    standing.written = head["at"]
+    match head["kind"]:
+        case "run":
+            standing.runs.append({**head, "number": number, "end": None})
+            standing.asked = head.get("same_as", None if record.table is None else number)
+        case "end":
+            if standing.runs:
+                standing.runs[-1]["end"] = head
+        case "results" | "snapshot" if number >= standing.first:
+            base = len(standing.segments)
+            standing.segments += [Segment(**one) for one in head["files"]]
+            standing.memos.update(head.get("memos", {}))
+            if record.table is not None:
+                standing.tables.append(based(record.table, base))
+                _forget_memos(standing.memos, record.table)
+
+
+def _forget_memos(memos: dict[str, str], table: pl.DataFrame) -> None:
+    """A task that has ended is not asked about again, unless it was only not waited for any longer."""
+    if memos:
+        for key, code in table.select("key", "code").iter_rows():
+            if code not in _TASK_GOES_ON:
+                memos.pop(key, None)
+
+
+def based(table: pl.DataFrame, base: int) -> pl.DataFrame:
+    """The table with its files counted from ``base``."""
+    import polars as pl
+
+    if base == 0:
+        return table
+    shifted = pl.when(pl.col("file") == NO_FILE).then(NO_FILE).otherwise(pl.col("file") + base)
+    return table.with_columns(shifted.cast(pl.Int32).alias("file"))
+
+
+def _look_at_files(standing: Standing, there: dict[str, int], records: dict[int, Record]) -> None:
+    known: set[str] = set()
+    for segment in standing.segments:
+        known.update((segment.name, segment.staged))
+        if segment.name in there:
+            if there[segment.name] != segment.size:
+                standing.problems[segment.name] = f"has {there[segment.name]:,} bytes of {segment.size:,}"
+        elif segment.staged in there:
+            standing.staged.append(segment)
+        else:
+            standing.problems[segment.name] = "is missing"
+    dropped = {name for record in records.values() for name in record.head.get("drops", ())}
+    old = [
+        log_name(n)
+        for n in records
+        if n < standing.first and records[n].head["kind"] in ("results", "snapshot")
+    ]
+    standing.drops = [*(name for name in dropped if name in there), *old]
+    for name in there:
+        if name.startswith("data/") and name not in known and name not in dropped:
+            standing.problems[name] = "is of no record"
+        elif name.startswith("staged/") and name not in known:
+            standing.strays.append(name)

@@ -1,0 +1,284 @@
+"""Between a run and its store, on the host: what was finished is written, and only then told.
+
+Small results are gathered, and written when a second has passed, when they are many or large, or when somebody waits
+for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, overload
+
+from fetchline.columns import Hit, Reading, Row
+from fetchline.core.slots import DONE, FAILED, Slot, Troubles
+from fetchline.core.twins import Known
+from fetchline.interfaces import Verdict
+from fetchline.items import key_of, uniform_type
+from fetchline.journal.encoding import encode, is_text
+from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TEXT, Entry
+from fetchline.results import Failure
+
+__all__ = ["Book", "Ledger", "item_text", "whole_keys"]
+
+FLUSH_S = 1.0
+_MOST_BYTES = 64 << 20
+_MOST_ENTRIES = 20_000
+_log = logging.getLogger("fetchline")
+
+
+class Ledger(Protocol):
+    """Where a book writes: the journal of a run, or files that several runs share."""
+
+    def write(self, entries: Sequence[Entry], memos: dict[str, str]) -> list[int | Exception | None]: ...
+
+    def load(self, row: int, key: str) -> Any: ...
+
+    def scan(self, rows: Sequence[int]) -> Any: ...
+
+    def known(self, row: int) -> Any: ...
+
+    def close(self, end: dict[str, Any] | None = None) -> None: ...
+
+
+class Book:
+    """Takes settled slots, and reports them when they are in the store.
+
+    Args:
+        ledger: the store.
+        known: what the run knows of keys; what is written is added.
+        reading: how items are read.
+        memos: what tasks that are not ready leave behind; taken from its left.
+        report: told of slots that are in the store.
+        stored: told of the same before: others with their keys may be told by ``known``.
+        hold: told where the value of a slot is, so that it need not be kept; None if it is handed out.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        known: dict[str, Any],
+        reading: Reading,
+        memos: deque[tuple[Slot, Verdict]],
+        *,
+        report: Callable[[list[Slot]], None],
+        stored: Callable[[list[Slot]], None],
+        hold: Callable[[int, Row], None] | None,
+    ) -> None:
+        self._ledger = ledger
+        self._known = known
+        self._reading = reading
+        self._pending = memos
+        self._report = report
+        self._stored = stored
+        self._hold = hold
+        self._slots: list[Slot] = []
+        self._entries: dict[str, Entry] = {}
+        self._of: list[str] = []
+        self._bytes = 0
+        self._since = 0.0
+        self._memos: dict[str, str] = {}
+        self._last_memos: dict[str, str] = {}
+
+    # -- taking ---------------------------------------------------------------------------------------------
+
+    def take(self, settled: Iterable[Slot]) -> None:
+        """Take settled slots; those that were stored before are reported at once."""
+        hits: list[Slot] = []
+        for slot in settled:
+            if isinstance(slot.value, Hit):
+                hits.append(slot)
+            else:
+                self._enter(slot)
+        if hits:
+            self._report(hits)
+
+    def _enter(self, slot: Slot) -> None:
+        if not self._slots:
+            self._since = time.monotonic()
+        self._slots.append(slot)
+        key = self._reading.key_of(slot.item)
+        self._of.append(key)
+        if not is_text(key):
+            _fail(slot, ValueError(f"the key {key!r} is no Unicode text, and cannot be stored: pass key="))
+            return
+        if key in self._entries or _is_of_a_stop(slot):
+            return  # an equal item's, or of nobody's doing
+        if slot.state == DONE and not slot.attempts and key in self._known:
+            return  # an equal item's too, written before
+        entry = self._entry(slot, key)
+        self._entries[key] = entry
+        self._bytes += _size(entry)
+
+    def _entry(self, slot: Slot, key: str) -> Entry:
+        kind, value, code, error = EMPTY, None, None, None
+        if slot.state == DONE and slot.verdict is None:
+            try:
+                kind, value = _encoded(slot.value)
+            except Exception as problem:  # a value that says no text of itself, in whatever way
+                _fail(slot, TypeError(f"the value of {key!r} cannot be stored: {problem}"))
+        if slot.state == FAILED:
+            assert slot.verdict is not None
+            kind, code = FAILURE, slot.verdict.code
+            error = Failure(slot.value).message if isinstance(slot.value, BaseException) else code
+        attempts = slot.attempts
+        began = slot.began if attempts else slot.fed
+        return Entry(
+            key=key,
+            index=slot.index,
+            kind=kind,
+            value=value,
+            item=item_text(slot.item, key),
+            attempts=attempts,
+            waited_s=began - slot.fed,
+            ran_s=slot.ended - began if attempts else 0.0,
+            code=code,
+            error=error,
+            at=time.time(),
+        )
+
+    def look(self) -> None:
+        """Write if it is time to."""
+        while self._pending:
+            self._remember(*self._pending.popleft())
+        if self._is_due:
+            self.flush()
+
+    def _remember(self, slot: Slot, verdict: Verdict) -> None:
+        """Take what a task that is not ready leaves behind for the attempt that finds it."""
+        key = self._reading.key_of(slot.item)
+        try:
+            memo = encode([verdict.memo, verdict.timeout])
+        except TypeError as error:
+            memo = ""
+            if self._last_memos.get(key) != memo:
+                _log.warning(
+                    "the memo of %r is not stored, and its task is begun anew after a crash: %s", key, error
+                )
+        if self._last_memos.get(key) != memo:
+            self._last_memos[key] = memo
+            if memo:
+                self._memos[key] = memo
+
+    # -- writing --------------------------------------------------------------------------------------------
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether it is time to write."""
+        if self._memos:
+            return True
+        return bool(self._slots) and (
+            self._bytes >= _MOST_BYTES
+            or len(self._slots) >= _MOST_ENTRIES
+            or time.monotonic() >= self._since + FLUSH_S
+        )
+
+    def flush(self) -> None:
+        """Write what was taken, and report it."""
+        if not self._slots and not self._memos:
+            return
+        slots, self._slots = self._slots, []
+        keys, self._of = self._of, []
+        entries, self._entries = self._entries, {}
+        memos, self._memos = self._memos, {}
+        self._bytes = 0
+        rows: dict[str, int] = {}
+        if entries or memos:
+            for key, row in zip(entries, self._ledger.write(list(entries.values()), memos), strict=True):
+                if row is None:
+                    continue
+                if isinstance(row, int):
+                    rows[key] = row
+                    known = self._ledger.known(row)
+                    if not isinstance(known, Known) or known.verdict.kind == "no_data":
+                        self._known[key] = known
+                    self._last_memos.pop(key, None)
+                else:
+                    for slot, of in zip(slots, keys, strict=True):
+                        if of == key:
+                            _fail(slot, row)
+        self._stored(slots)
+        self._report(slots)
+        if self._hold is not None:
+            for slot, key in zip(slots, keys, strict=True):
+                row = rows.get(key, self._known.get(key))
+                if slot.state == DONE and slot.verdict is None and isinstance(row, int):
+                    self._hold(slot.index, Row(row))
+
+    def close(self, end: dict[str, Any]) -> None:
+        """Write what is left, and let others at the store."""
+        try:
+            self.flush()
+        finally:
+            self._ledger.close(end)
+
+
+class _Keys(Sequence[str]):
+    """The keys of items, made when they are read."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [key_of(item) for item in self._items[index]]
+        return key_of(self._items[index])
+
+
+def whole_keys(items: Sequence[Any], key: Callable[[Any], str] | None) -> Sequence[str]:
+    """The keys of an input that is at hand; a key function of the user's is called here and now."""
+    if key is not None:
+        return [key(item) for item in items]
+    return items if uniform_type(items) is str else _Keys(items)
+
+
+def _is_of_a_stop(slot: Slot) -> bool:
+    """Whether it was cancelled: there is nothing to be stored of it, except that a write may have arrived."""
+    verdict = slot.verdict
+    return verdict is not None and slot.state == FAILED and (
+        verdict.code in ("cancelled", "deadline") or (verdict.kind == "stop" and verdict.code == "unavailable")
+    )  # fmt: skip
+
+
+def _encoded(value: Any) -> tuple[int, Any]:
+    if hasattr(value, "estimated_size") and hasattr(
+        value, "columns"
+    ):  # a frame; polars is not imported for it
+        return FRAME, value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return BODY, bytes(value)
+    return TEXT, encode(value)
+
+
+def _size(entry: Entry) -> int:
+    if entry.kind == FRAME:
+        return int(entry.value.estimated_size())
+    return 0 if entry.value is None else len(entry.value)
+
+
+def item_text(item: Any, key: str) -> str | None:
+    """The item as text; None if it is its key, and nothing if it has no text."""
+    if type(item) is str and item == key:
+        return None
+    try:
+        return encode(item)
+    except Exception:  # whatever an item of the user's raises
+        return ""
+
+
+def _fail(slot: Slot, error: Exception) -> None:
+    """Make a failure of a success whose value cannot be stored."""
+    attempts = slot.attempts
+    troubles = Troubles()
+    troubles.attempts = attempts
+    troubles.verdict = Verdict("permanent", "error")
+    slot.troubles, slot.state, slot.value = troubles, FAILED, error
