@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fetchline.batch import Batch
@@ -36,7 +37,7 @@ from fetchline.errors import (
 from fetchline.executors import Crew
 from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo
 from fetchline.items import Grid, check_items, key_of, uniform_type
-from fetchline.keeping import Book, item_text, whole_keys
+from fetchline.keeping import Book, item_text, may_repeat, whole_keys
 from fetchline.results import Result
 from fetchline.stores import RunStore
 from fetchline.terms import limits_of, program_of
@@ -175,7 +176,10 @@ class Run:
         if self.store is None or self.book is not None:
             return
         keys = self._keys()
-        ledger = self.store.open(self.info, keys, lambda: map(item_text, self.whole or (), keys or ()))
+        whole = self.whole or ()
+        numbers = self.key is None and uniform_type(whole) is int
+        texts = None if numbers else partial(map, item_text, whole, keys or ())
+        ledger = self.store.open(self.info, keys, texts)
         assert self.schedule.memos is not None
         self.book = Book(
             ledger,
@@ -183,11 +187,14 @@ class Run:
             self.collector.reading,
             self.schedule.memos,
             report=self.collector.take,
+            report_hits=self.collector.take_hits,
+            whole=keys is not None,
+            repeats=may_repeat(self.whole, keys),
             stored=self._is_stored,
             hold=self.collector.hold,
         )
         if keys is not None and self.store.meets:
-            for item, key in zip(self.whole or (), keys, strict=True):
+            for item, key in zip(whole, keys, strict=True):
                 self.store.meet(item, key)
 
     def _is_stored(self, slots: list[Slot]) -> None:

@@ -15,6 +15,7 @@ from fetchline.core.groups import BulkSchedule
 from fetchline.core.slots import DONE, Slot
 from fetchline.interfaces import AttemptInfo, Progress, ProgressBackend, Use, Verdict
 from fetchline.results import Failure, Result, Success
+from fetchline.rows import StoredColumns
 from fetchline.summary import Summary
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Collector:
         )
         self.hold = None if run.emits else self._hold
         self._key = run.key
-        self._columns = None if run.emits else Columns(self.reading, items)
+        kind = Columns if run.store is None else StoredColumns
+        self._columns = None if run.emits else kind(self.reading, items)
         self._observers = catalog().observers(config.plugins) if config.plugins else None
         self._logs = _log.isEnabledFor(logging.DEBUG)
         self.wants_attempts = self._logs or (self._observers is not None and self._observers.wants_attempts)
@@ -102,8 +104,17 @@ class Collector:
             self._tell_attempts()
 
     def _hold(self, index: int, row: Row) -> None:
-        assert self._columns is not None
+        assert isinstance(self._columns, StoredColumns)
         self._columns.hold(index, row)
+
+    def take_hits(self, slots: list[Slot]) -> None:
+        """Take slots whose values were in the store before."""
+        if isinstance(self._columns, StoredColumns):
+            self._columns.add_hits(slots)
+        self.summary.total += len(slots)
+        self.summary.succeeded += len(slots)
+        self.summary.stored += len(slots)
+        self.progress.done += len(slots)
 
     def _take_troubled(self, slot: Slot) -> None:
         summary, verdict = self.summary, slot.verdict

@@ -38,7 +38,7 @@ class Row(int):
 
 
 class Hit(Row):
-    """The same, of a run before this one: it was not fetched again."""
+    """The same, and it was there before: it was not fetched again."""
 
     __slots__ = ()
 
@@ -180,17 +180,11 @@ class Columns:
             values[index] = one.value
             if one.troubles is not None:
                 verdict, attempts = one.verdict, one.attempts
-                if verdict is None and type(one.value) is Hit:  # as most are in a run that goes on
-                    continue
                 self._odd[index] = (attempts, verdict)
                 if attempts == 0:
                     continue
             waited[index] = one.began - one.fed
             ran[index] = one.ended - one.began
-
-    def hold(self, index: int, row: Row) -> None:
-        """Keep where a value is instead of the value."""
-        self._values[index] = row
 
     def _grow(self, size: int) -> None:
         more = size - len(self._values)
@@ -205,7 +199,7 @@ class Columns:
 
     def get(self, index: int) -> Result[Any]:
         value = self._values[index]
-        attempts, verdict = self._odd.get(index, (0 if type(value) is Hit else 1, None))
+        attempts, verdict = self._odd.get(index, (1, None))
         if value is _MISSING:
             value, attempts, verdict = None, 0, Verdict("stop", "cancelled")
         return to_result(
@@ -220,10 +214,7 @@ class Columns:
         )
 
     def row(self, index: int) -> int | None:
-        value = self._values[index]
-        if not isinstance(value, Row) or (index in self._odd and self._odd[index][1] is not None):
-            return None
-        return value
+        return None
 
 
 class Merged:

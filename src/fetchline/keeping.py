@@ -9,19 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 from fetchline.columns import Hit, Reading, Row
 from fetchline.core.slots import DONE, FAILED, Slot, Troubles
-from fetchline.core.twins import Known
 from fetchline.interfaces import Verdict
-from fetchline.items import key_of, uniform_type
+from fetchline.items import Grid, key_of, uniform_type
 from fetchline.journal.encoding import encode, is_text
 from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TEXT, Entry
 from fetchline.results import Failure
 
-__all__ = ["Book", "Ledger", "item_text", "whole_keys"]
+__all__ = ["Book", "Ledger", "item_text", "may_repeat", "whole_keys"]
 
 FLUSH_S = 1.0
 _MOST_BYTES = 64 << 20
@@ -52,7 +51,10 @@ class Book:
         reading: how items are read.
         memos: what tasks that are not ready leave behind; taken from its left.
         report: told of slots that are in the store.
+        report_hits: the same for values that were there before.
         stored: told of the same before: others with their keys may be told by ``known``.
+        whole: the items of the run are in the store already.
+        repeats: keys may come again.
         hold: told where the value of a slot is, so that it need not be kept; None if it is handed out.
     """
 
@@ -64,7 +66,10 @@ class Book:
         memos: deque[tuple[Slot, Verdict]],
         *,
         report: Callable[[list[Slot]], None],
+        report_hits: Callable[[list[Slot]], None],
         stored: Callable[[list[Slot]], None],
+        whole: bool,
+        repeats: bool,
         hold: Callable[[int, Row], None] | None,
     ) -> None:
         self._ledger = ledger
@@ -72,8 +77,11 @@ class Book:
         self._reading = reading
         self._pending = memos
         self._report = report
+        self._report_hits = report_hits
         self._stored = stored
         self._hold = hold
+        self._whole = whole
+        self._repeats = repeats
         self._slots: list[Slot] = []
         self._entries: dict[str, Entry] = {}
         self._of: list[str] = []
@@ -87,13 +95,18 @@ class Book:
     def take(self, settled: Iterable[Slot]) -> None:
         """Take settled slots; those that were stored before are reported at once."""
         hits: list[Slot] = []
+        others: list[Slot] = []
         for slot in settled:
-            if isinstance(slot.value, Hit):
+            if type(slot.value) is not Hit:
+                self._enter(slot)
+            elif slot.verdict is None:
                 hits.append(slot)
             else:
-                self._enter(slot)
+                others.append(slot)
         if hits:
-            self._report(hits)
+            self._report_hits(hits)
+        if others:
+            self._report(others)
 
     def _enter(self, slot: Slot) -> None:
         if not self._slots:
@@ -130,7 +143,7 @@ class Book:
             index=slot.index,
             kind=kind,
             value=value,
-            item=item_text(slot.item, key),
+            item=None if self._whole else item_text(slot.item, key),
             attempts=attempts,
             waited_s=began - slot.fed,
             ran_s=slot.ended - began if attempts else 0.0,
@@ -191,9 +204,8 @@ class Book:
                     continue
                 if isinstance(row, int):
                     rows[key] = row
-                    known = self._ledger.known(row)
-                    if not isinstance(known, Known) or known.verdict.kind == "no_data":
-                        self._known[key] = known
+                    if self._repeats and entries[key].kind != FAILURE:
+                        self._known[key] = row if entries[key].kind != EMPTY else self._ledger.known(row)
                     self._last_memos.pop(key, None)
                 else:
                     for slot, of in zip(slots, keys, strict=True):
@@ -220,6 +232,9 @@ class _Keys(Sequence[str]):
 
     def __init__(self, items: Sequence[Any]) -> None:
         self._items = items
+
+    def __iter__(self) -> Iterator[str]:
+        return map(key_of, self._items)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -263,6 +278,19 @@ def _size(entry: Entry) -> int:
     if entry.kind == FRAME:
         return int(entry.value.estimated_size())
     return 0 if entry.value is None else len(entry.value)
+
+
+def may_repeat(items: Sequence[Any] | None, keys: Sequence[str] | None) -> bool:
+    """Whether a key may come twice: what came of those that were fetched is kept in mind then."""
+    if items is None or keys is None:
+        return True
+    if not isinstance(keys, _Keys):
+        return len(set(keys)) < len(keys)
+    if isinstance(items, range):
+        return False
+    if isinstance(items, Grid):
+        return any(len(set(map(key_of, values))) < len(values) for values in items.axes.values())
+    return len(set(keys)) < len(keys)
 
 
 def item_text(item: Any, key: str) -> str | None:

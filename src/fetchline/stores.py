@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fetchline.catalog import catalog
-from fetchline.columns import Hit
 from fetchline.core.twins import Pending
 from fetchline.errors import StoreFailed
 from fetchline.interfaces import ObjectStore, RunInfo, Use
 from fetchline.journal.encoding import decode, encode, is_text
-from fetchline.journal.entries import EMPTY, FAILURE
+from fetchline.journal.entries import EMPTY
 from fetchline.journal.files import FileLedger, Files, namer
 from fetchline.journal.journal import Journal, Rows, read, refuse_other
 from fetchline.journal.reading import Standing
 from fetchline.reuse import Reuse, Stored, chosen
+from fetchline.rows import RowOf
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fetchline.fetchers import Fetcher
     from fetchline.keeping import Ledger
 
-__all__ = ["RunStore", "identity_of", "memos_of", "objects_of", "reusable"]
+__all__ = ["RunStore", "identity_of", "learn", "memos_of", "objects_of"]
 
 
 def objects_of(store: Any) -> ObjectStore:
@@ -72,30 +72,41 @@ def _text(value: Any) -> str:
         return repr(value)
 
 
-def reusable(standing: Standing, reuse: Reuse, known: Any) -> tuple[dict[str, Any], int]:
-    """What a run knows of keys beforehand, and how many values it will fetch again although they are stored.
+def learn(known: dict[str, Any], standing: Standing, reuse: Reuse, of_row: Callable[[int], Any]) -> int:
+    """Take in what a run knows of keys beforehand; how many values it will fetch again although they are stored.
 
     Args:
-        known: gives what is known of a row.
+        known: what is filled.
+        standing: its tables are used up.
+        of_row: gives what is known of a row that has no value.
     """
-    import polars as pl
-
-    if not standing.tables:
-        return {}, 0
-    whole = pl.concat(
-        [table.select("key", "kind", "code", "at") for table in standing.tables]
-    ).with_row_index("row")
-    last = whole.unique("key", keep="last", maintain_order=True)
+    values = sum(int((table["kind"] < EMPTY).sum()) for table in standing.tables)
     if reuse == "successes":
-        used = last.filter((pl.col("kind") != FAILURE) | (pl.col("code") == "unknown_outcome"))
+        _learn_successes(known, standing, of_row)
     else:
-        keep = chosen(reuse, _stored(last))
-        used = last.filter(pl.Series(keep, dtype=pl.Boolean))
-    plain = used.filter(pl.col("kind") < EMPTY)
-    found: dict[str, Any] = dict(zip(plain["key"].to_list(), map(Hit, plain["row"].to_list()), strict=True))
-    for row, key in used.filter(pl.col("kind") >= EMPTY).select("row", "key").iter_rows():
-        found[key] = known(row)
-    return found, last.filter(pl.col("kind") < EMPTY).height - plain.height
+        entries = standing.entries
+        wanted = chosen(reuse, _stored(entries))
+        for row, key, kind in entries.filter(wanted).select("row", "key", "kind").iter_rows():
+            known[key] = row if kind < EMPTY else of_row(row)
+    return values - sum(type(one) is int for one in known.values())
+
+
+def _learn_successes(known: dict[str, Any], standing: Standing, of_row: Callable[[int], Any]) -> None:
+    # The usual case, and there may be millions: one table after the other, of which the later one is right.
+    start = 0
+    tables, standing.tables = standing.tables[::-1], []
+    while tables:
+        table = tables.pop()
+        known.update(zip(table["key"].to_list(), range(start, start + table.height), strict=True))
+        odd = table.with_row_index("row", start).filter(table["kind"] >= EMPTY)
+        for row, key, kind, code in odd.select("row", "key", "kind", "code").iter_rows():
+            if known.get(key) != row:  # there is a later one in the same table
+                continue
+            if kind == EMPTY or code == "unknown_outcome":
+                known[key] = of_row(row)
+            else:
+                del known[key]
+        start += table.height
 
 
 def _stored(last: pl.DataFrame) -> list[Stored]:
@@ -134,10 +145,12 @@ class RunStore:
         self._files = store if isinstance(store, Files) else None
         self._name_of = None if self._files is None else namer(self._files, fetcher.function, params, key)
         self.objects = objects_of(store if self._files is None else self._files.root)
-        self.known: dict[str, Any] = {}
+        self.known = RowOf()
         self._ledger: FileLedger | Journal | None = None
 
-    def open(self, run: RunInfo, keys: Sequence[str] | None, items: Callable[[], Iterable[Any]]) -> Ledger:
+    def open(
+        self, run: RunInfo, keys: Sequence[str] | None, items: Callable[[], Iterable[Any]] | None
+    ) -> Ledger:
         """Take the store, find out what is in it, and say there that a run begins.
 
         Raises:
@@ -160,9 +173,7 @@ class RunStore:
                 on_change=self._on_change,
             )
             self.known.update(memos_of(journal.standing))
-            found, unused = reusable(journal.standing, self._reuse, journal.known)
-            self.known.update(found)
-            if unused:
+            if learn(self.known, journal.standing, self._reuse, journal.known):
                 journal.supersede()
             journal.forget_standing()
         except BaseException:
@@ -185,7 +196,7 @@ class RunStore:
                 self.objects, standing.identity, identity_of(self._fetcher, self._params), self._on_change
             )
         rows = Rows(self.objects, standing)
-        self.known.update(reusable(standing, self._reuse, rows.known)[0])
+        learn(self.known, standing, self._reuse, rows.known)
         return self.known
 
     def _open_files(self) -> FileLedger:

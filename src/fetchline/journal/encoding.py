@@ -25,6 +25,8 @@ from fetchline.periods import Period
 __all__ = ["decode", "encode", "is_text"]
 
 _PLAIN = (str, int, bool, type(None))
+_as_it_is = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_escaped = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode(value: Any) -> str:
@@ -36,10 +38,13 @@ def encode(value: Any) -> str:
     >>> encode({"day": date(2024, 1, 31), "close": [9.5, None]})
     '{"day":{"$date":"2024-01-31"},"close":[9.5,null]}'
     """
-    if type(value) not in _PLAIN:
+    kind = type(value)
+    if kind is int:  # as most small values and items are
+        return int.__repr__(value)
+    if kind not in _PLAIN:
         value = _to_json(value)
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if is_text(text) else json.dumps(value, separators=(",", ":"))
+    text = _as_it_is(value)
+    return text if is_text(text) else _escaped(value)
 
 
 def is_text(text: str) -> bool:

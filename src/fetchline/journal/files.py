@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fetchline.columns import Hit
 from fetchline.errors import StoreDamaged, StoreFailed
 from fetchline.interfaces import ObjectStore
 from fetchline.items import Args, key_of
@@ -162,7 +161,7 @@ class FileLedger:
                 )
             row = self._row_of[key] = len(self._names)
             self._names.append(name)
-        return Hit(row) if self._names[row] in self._there else None
+        return row if self._names[row] in self._there else None
 
     def write(self, entries: Sequence[Entry], memos: Mapping[str, str]) -> list[int | Exception | None]:
         """Put files; see ``Journal.write``."""
@@ -197,7 +196,7 @@ class FileLedger:
         return row
 
     def known(self, row: int) -> Any:
-        return Hit(row)
+        return row
 
     def load(self, row: int, key: str) -> Any:
         """Read a file.

@@ -14,7 +14,8 @@ import time
 import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fetchline.columns import Hit
 from fetchline.core.twins import Known
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Journal", "Rows", "as_store_failed", "damaged", "put_identity", "read", "recover", "refuse_other"]
 
+T = TypeVar("T")
+_COLUMNS = ("key", "index", "kind", "file", "offset", "rows", "code", "error", "at")
 _LOG_LENGTH = 64  # records to be read at an opening; more are gathered to one at the end of a run
 
 
@@ -163,7 +166,7 @@ class Journal:
             self._owner = Owner(objects, run)
         try:
             with as_store_failed(objects):
-                self.standing = read_standing(objects)
+                self.standing = read_standing(objects, None if as_it_is else _COLUMNS)
                 recover(objects, self.standing)
             if self.standing.problems and not as_it_is:
                 raise damaged(objects, self.standing.problems)
@@ -181,7 +184,7 @@ class Journal:
         identity: Mapping[str, Any],
         *,
         keys: Sequence[str] | None,
-        items: Callable[[], Iterable[str | None]],
+        items: Callable[[], Iterable[str | None]] | None,
         about: Mapping[str, Any],
         on_change: str = "refuse",
     ) -> None:
@@ -190,7 +193,7 @@ class Journal:
         Args:
             identity: what the results depend on.
             keys: those of all items, if they are at hand.
-            items: gives the items themselves, as text.
+            items: gives the items themselves, as text; None if they are the numbers that their keys say.
             about: more to be said of the run.
             on_change: what to do if the store is of another identity: ``refuse``, or take it over.
 
@@ -207,9 +210,13 @@ class Journal:
         head: dict[str, Any] = {"kind": "run", "run": self._run, "identity": identity, **about}
         table = None
         if keys is not None:
-            table, head["asked"] = _asked(keys, items)
+            head["asked"] = _digest(keys)
             if self.standing.runs and self.standing.runs[-1].get("asked") == head["asked"]:
-                head["same_as"], table = self.standing.asked, None
+                head["same_as"] = self.standing.asked
+            else:
+                table = _asked(keys, items and items())
+                if items is None:
+                    head["items"] = "int"
         self._commit(Record(head, table))
         self._began = True
 
@@ -405,16 +412,34 @@ def as_store_failed(objects: ObjectStore) -> Iterator[None]:
         raise StoreFailed(f"{objects.url} could not be read or written: {error}") from error
 
 
-def _asked(keys: Sequence[str], items: Callable[[], Iterable[str | None]]) -> tuple[pl.DataFrame, str]:
-    """The table of what is asked for, and its digest."""
+def _digest(keys: Iterable[str]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for some in _some(keys):
+        digest.update("\n".join(some).encode())
+    return digest.hexdigest()
+
+
+def _asked(keys: Iterable[str], items: Iterable[str | None] | None) -> pl.DataFrame:
+    """The table of what is asked for, made in pieces: there may be millions."""
     import polars as pl
 
-    column = pl.Series("key", keys, dtype=pl.String)
-    digest = hashlib.blake2b(digest_size=16)
-    for start in range(0, len(column), 1 << 16):
-        digest.update("\n".join(column[start : start + (1 << 16)].to_list()).encode("utf-8", "surrogatepass"))
-    items_column = pl.Series("item", list(items()), dtype=pl.String)
-    return pl.DataFrame([column, items_column]), digest.hexdigest()
+    columns = [_column("key", keys)]
+    if items is not None:
+        columns.append(_column("item", items))
+    return pl.DataFrame(columns)
+
+
+def _column(name: str, texts: Iterable[str | None]) -> pl.Series:
+    import polars as pl
+
+    empty = pl.Series(name, [], dtype=pl.String)
+    return pl.concat([empty, *(pl.Series(name, some, dtype=pl.String) for some in _some(texts))])
+
+
+def _some(things: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(things)
+    while some := list(islice(iterator, 1 << 16)):
+        yield some
 
 
 def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ not ready), ``end`` (a run has ended), ``snapshot`` (all outcomes so far: what o
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,12 @@ class Standing:
         return whole.unique("key", keep="last", maintain_order=True).sort("index", maintain_order=True)
 
 
-def read_standing(objects: ObjectStore) -> Standing:
+def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) -> Standing:
     """Read the log of a store and look whether its files are there; what they hold is looked at when it is read.
+
+    Args:
+        objects: where it is.
+        columns: those of the tables that are wanted; None is all of them.
 
     Raises:
         StoreError: there is something else at that place.
@@ -97,7 +102,7 @@ def read_standing(objects: ObjectStore) -> Standing:
     for number in numbers:
         name = log_name(number)
         try:
-            records[number] = unseal(name, objects.get(name))
+            records[number] = _narrowed(unseal(name, objects.get(name)), columns)
         except Broken as error:
             standing.problems[name] = str(error)
     snapshots = [number for number, record in records.items() if record.head["kind"] == "snapshot"]
@@ -119,7 +124,19 @@ def asked_of(objects: ObjectStore, standing: Standing) -> pl.DataFrame | None:
     if standing.asked is None:
         return None
     name = log_name(standing.asked)
-    return unseal(name, objects.get(name)).table
+    record = unseal(name, objects.get(name))
+    table = record.table
+    if table is not None and record.head.get("items") == "int":
+        table = table.with_columns(item="key")
+    return table
+
+
+def _narrowed(record: Record, columns: Sequence[str] | None) -> Record:
+    if record.table is None or columns is None:
+        return record
+    return Record(
+        record.head, record.table.select(*(name for name in columns if name in record.table.columns))
+    )
 
 
 def _read_identity(objects: ObjectStore, there: dict[str, int], standing: Standing) -> None:
