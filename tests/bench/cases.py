@@ -340,6 +340,62 @@ def _starts(quick: bool) -> list[Case]:
     ]
 
 
+def _stores(quick: bool) -> list[Case]:
+    count, many = (200, 2_000) if quick else (10_000, 1_000_000)
+    subjects = _each(
+        {
+            OURS: ours.stored,
+            "no store": ours.threads,
+            "a file each": peers.file_each,
+            "joblib.Memory": peers.joblib_memory,
+        },
+        work.nap_5_ms,
+        range(count),
+        10,
+    )
+    size = _size(many) if quick else "1M"
+    kept = {OURS: _counted(ours.stored, range)}
+    return [
+        Case(
+            "W11",
+            f"{_size(count)} items of 5 ms, 10 threads, stored",
+            "us an item",
+            gauges.per_item(count),
+            subjects,
+            (Goal(1.1, ("no store",)),),
+            rounds=3,
+        ),
+        Case(
+            "W11",
+            f"no-op, 8 threads, {size}, stored",
+            "us an item",
+            gauges.per_item(many),
+            _told(kept, many),
+            (Goal(100),),
+            rounds=2,
+        ),
+        Case(
+            "W11",
+            f"{size} stored: growth",
+            "MB",
+            gauges.growth(many),
+            kept,
+            (Goal(200),),
+            rounds=2,
+            fresh=True,
+        ),
+        Case(
+            "W11",
+            f"a store of {size} opened",
+            "ms",
+            gauges.milliseconds(many),
+            _told({OURS: ours.resumed}, many),
+            (Goal(5_000),),
+            rounds=3,
+        ),
+    ]
+
+
 ROWS: Mapping[str, Callable[[bool], list[Case]]] = {
     "W1": _threads,
     "W2": _processes,
@@ -352,6 +408,7 @@ ROWS: Mapping[str, Callable[[bool], list[Case]]] = {
     "W8": _requests,
     "W9": _join,
     "W10": _starts,
+    "W11": _stores,
 }
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 from .server import ADDRESS, LINES
+from .work import noop
 
 __all__ = [
     "arun",
@@ -27,6 +30,8 @@ __all__ = [
     "requests",
     "requests_httpx",
     "requests_joined",
+    "resumed",
+    "stored",
     "stream",
     "threads",
 ]
@@ -54,6 +59,31 @@ def _good(batch: Any) -> Any:
             f"{batch.failures[0].message}, and {len(batch) - batch.n_succeeded} failures in all"
         )
     return batch
+
+
+def stored(function: Callable[..., Any], items: Iterable[Any], width: int) -> Any:
+    """As ``threads``, with a store on the disk, made for this call and taken away after it."""
+    import fetchline as fl
+
+    with tempfile.TemporaryDirectory() as place:
+        batch = fl.run(_retrying(function), items, workers=width, store=place, progress=_bar())
+        return range(len(_good(batch)))
+
+
+@cache
+def _store_of(count: int) -> tempfile.TemporaryDirectory[str]:
+    import fetchline as fl
+
+    place = tempfile.TemporaryDirectory()
+    fl.run(noop, range(count), store=place.name, progress=None)
+    return place
+
+
+def resumed(count: int) -> Any:
+    """Open a store of so many items, and find out what is in it."""
+    import fetchline as fl
+
+    return range(fl.open_run(_store_of(count).name).n_succeeded)
 
 
 def threads(

@@ -7,14 +7,17 @@ which module a peer comes with; those without an entry are in the standard libra
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from .server import ADDRESS, LINES
@@ -27,6 +30,7 @@ AsyncFunction = Callable[[Any], Awaitable[Any]]
 NEEDS = {
     "streamable": "streamable",
     "joblib": "joblib",
+    "joblib.Memory": "joblib",
     "loky": "loky",
     "mpire": "mpire",
     "pebble": "pebble",
@@ -54,6 +58,31 @@ def _chunk(items: Sequence[Any], workers: int) -> int:
 
 
 # -- threads -----------------------------------------------------------------------------------------------
+
+
+def file_each(function: Function, items: Sequence[Any], width: int) -> range:
+    """What people write: a file of JSON for each item, under its name only when it is whole and on the disk."""
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(width) as pool:
+
+        def one(item: Any) -> None:
+            path, draft = Path(place, f"{item}.json"), Path(place, f"{item}.draft")
+            if path.exists():
+                return
+            with draft.open("w") as file:
+                json.dump(function(item), file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+
+        return range(len(list(pool.map(one, items))))
+
+
+def joblib_memory(function: Function, items: Sequence[Any], width: int) -> range:
+    import joblib
+
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(width) as pool:
+        cached = joblib.Memory(place, verbose=0).cache(function)
+        return range(len(list(pool.map(cached, items))))
 
 
 def tpe_map(function: Function, items: Iterable[Any], width: int) -> list[Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "fails_once",
     "frame",
     "nap",
+    "nap_5_ms",
     "noop",
     "numbers",
     "small_frames",
@@ -39,6 +40,11 @@ async def anoop(item: int) -> int:
 def nap(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+def nap_5_ms(item: int) -> dict[str, int]:
+    time.sleep(0.005)
+    return {"item": item, "square": item * item}
 
 
 async def anap(seconds: float) -> float:
