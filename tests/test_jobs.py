@@ -378,3 +378,89 @@ def test_a_tracker_loses_nothing_to_threads() -> None:
         thread.join()
     assert len(tracker.list_jobs()) == 201
     assert tracker.get_job(job.job_id).completed_items == 1
+
+
+# -- a tracker with a store --------------------------------------------------------------------------------
+
+LEFT = """
+    import os, sys
+    import fetchline as fl
+
+    place = sys.argv[1]
+
+    @fl.fetcher("left.bars")
+    def bars(n):
+        if n == 3:
+            os._exit(9)
+        return n
+
+    tracker = fl.JobTracker(place + "/jobs")
+    tracker.create_job(name="never begun")
+    job = tracker.submit("left.bars", range(5), store=place + "/run", executor="serial")
+    job.wait()
+"""
+
+
+def test_a_tracker_with_a_store_finds_what_a_dead_process_left_and_resumes_it(tmp_path: Any) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LEFT), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 9, ended.stderr
+    tracker = fl.JobTracker(tmp_path / "jobs")
+    assert {info.name: info.status for info in tracker.list_jobs()} == {
+        "never begun": fl.JobStatus.INTERRUPTED,
+        "left.bars": fl.JobStatus.INTERRUPTED,
+    }
+    job_id = next(info.job_id for info in tracker.list_jobs() if info.name == "left.bars")
+    calls: list[int] = []
+
+    def bars(n: int) -> int:
+        calls.append(n)
+        return n
+
+    job = tracker.resume(job_id, fl.Fetcher.of(bars, "left.bars"), executor="serial")
+    assert job.id == job_id
+    assert job.result().values == [0, 1, 2, 3, 4]
+    assert calls[-2:] == [3, 4]
+    for seen in (tracker, fl.JobTracker(tmp_path / "jobs")):
+        info = seen.get_job(job_id)
+        assert (info.status, info.completed_items, info.total_items) == (fl.JobStatus.COMPLETED, 5, 5)
+
+
+def test_a_tracker_notes_how_its_jobs_end() -> None:
+    tracker = fl.JobTracker("memory://notes-on-ends")
+
+    def bad(n: int) -> int:
+        raise ValueError("no")
+
+    good = tracker.submit(abs, [-1], name="good")
+    failed = tracker.submit(bad, [1], on_error="raise")
+    for job in (good, failed):
+        assert job.wait(20)
+    assert tracker.get_job(good.id).status is fl.JobStatus.COMPLETED
+    info = fl.JobTracker("memory://notes-on-ends").get_job(failed.id)
+    assert (info.status, info.name) == (fl.JobStatus.FAILED, "bad")
+    assert info.error_message is not None and info.error_message.startswith(
+        "BatchFailed: 'bad' failed for item 0"
+    )
+    with pytest.raises(ValueError, match="in no store"):
+        tracker.resume(good.id)
+    with pytest.raises(TypeError, match="no option 'stroe'"):
+        tracker.submit(abs, [1], stroe="x")
+
+
+def test_a_job_that_runs_elsewhere_is_not_taken_for_an_interrupted_one() -> None:
+    door = Door()
+    tracker = fl.JobTracker("memory://notes-on-running")
+    job = tracker.submit(door, [1])
+    door.wait_for(1)
+    try:
+        assert fl.JobTracker("memory://notes-on-running").get_job(job.id).status is fl.JobStatus.RUNNING
+        with pytest.raises(ValueError, match="nothing to resume"):
+            tracker.resume(job.id)
+    finally:
+        door.open()
+    assert job.result().values == [1]

@@ -61,9 +61,6 @@ if TYPE_CHECKING:
     from fetchline.items import Args as Args
     from fetchline.items import grid as grid
     from fetchline.jobs import Job as Job
-    from fetchline.jobs import JobInfo as JobInfo
-    from fetchline.jobs import JobStatus as JobStatus
-    from fetchline.jobs import JobTracker as JobTracker
     from fetchline.journal.files import Files as Files
     from fetchline.pace import Pace as Pace
     from fetchline.periods import Period as Period
@@ -90,6 +87,9 @@ if TYPE_CHECKING:
     from fetchline.runs import run_state as run_state
     from fetchline.runs import verify as verify
     from fetchline.summary import Summary as Summary
+    from fetchline.tracking import JobInfo as JobInfo
+    from fetchline.tracking import JobStatus as JobStatus
+    from fetchline.tracking import JobTracker as JobTracker
     from fetchline.worker.context import attempt as attempt
     from fetchline.worker.crash import WorkerCrashed as WorkerCrashed
 
@@ -142,7 +142,7 @@ _HOMES = {
         "Verdict",
     ),
     "items": ("Args", "grid"),
-    "jobs": ("Job", "JobInfo", "JobStatus", "JobTracker"),
+    "jobs": ("Job",),
     "pace": ("Pace",),
     "periods": ("Period",),
     "planner": ("Plan", "plan"),
@@ -152,6 +152,7 @@ _HOMES = {
     "runs": ("RunState", "compact", "list_runs", "open_run", "resume", "run_state", "verify"),
     "runner": ("arun", "astream", "run", "stream", "submit"),
     "summary": ("Summary",),
+    "tracking": ("JobInfo", "JobStatus", "JobTracker"),
     "worker.context": ("attempt",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,39 +1,26 @@
-"""Jobs: runs in the background, and a tracker of them."""
+"""Jobs: runs in the background."""
 
 from __future__ import annotations
 
-import enum
 import threading
 import time
-import uuid
+from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from fetchline.errors import BatchCancelled, UnknownName
+from fetchline.errors import BatchCancelled
 from fetchline.interfaces import Progress
-from fetchline.retry import check_count
+from fetchline.tracking import JobStatus
 
 if TYPE_CHECKING:
     from fetchline.assembly import Run
     from fetchline.batch import Batch
 
-__all__ = ["Job", "JobInfo", "JobStatus", "JobTracker"]
+__all__ = ["Job"]
 
 T = TypeVar("T")
 _SLICE_S = 1.0
-
-
-class JobStatus(enum.StrEnum):
-    """Where a job stands."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
 
 
 class Job(Generic[T]):
@@ -43,9 +30,12 @@ class Job(Generic[T]):
         id: a UUID as text.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(
+        self, run: Run, *, id: str | None = None, ended: Callable[[Job[T]], object] | None = None
+    ) -> None:
         self._run = run
-        self.id = run.info.id
+        self.id = run.info.id if id is None else id
+        self._tell = ended
         # Not an Event: a KeyboardInterrupt in its Condition can leak the lock and hang the job's own thread.
         self._ended = False
         self._turnstile = threading.Lock()
@@ -67,6 +57,8 @@ class Job(Generic[T]):
             self._error = error
         finally:
             self._ended = True
+            if self._tell is not None:
+                self._tell(self)
             self._turnstile.release()
 
     @property
@@ -77,6 +69,11 @@ class Job(Generic[T]):
         if self._error is None:
             return JobStatus.COMPLETED
         return JobStatus.CANCELLED if isinstance(self._error, BatchCancelled) else JobStatus.FAILED
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ``result`` raises; None if it has ended well, or goes on."""
+        return self._error
 
     @property
     def progress(self) -> Progress:
@@ -132,108 +129,3 @@ class Job(Generic[T]):
         progress = self.progress
         total = "?" if progress.total is None else progress.total
         return f"<Job {self.id} of {self._run.fetcher.name!r}: {self.status}, {progress.done} of {total}>"
-
-
-@dataclass(frozen=True, slots=True)
-class JobInfo:
-    """What is known of a job: a record that does not change; ask the tracker again for a newer one.
-
-    Attributes:
-        job_id: a UUID as text.
-        name: what it is called.
-        status: where it stands.
-        total_items, completed_items: how many there are, and how many are finished.
-        error_message: why it failed; None otherwise.
-        created_at, updated_at: times in UTC.
-    """
-
-    job_id: str
-    name: str = ""
-    status: JobStatus = JobStatus.PENDING
-    total_items: int = 0
-    completed_items: int = 0
-    error_message: str | None = None
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    updated_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    @property
-    def progress_percentage(self) -> float:
-        """From 0 to 100."""
-        if not self.total_items:
-            return 100.0 if self.status is JobStatus.COMPLETED else 0.0
-        return 100.0 * self.completed_items / self.total_items
-
-
-class JobTracker:
-    """A place to note how jobs are doing, in memory; safe to use from any thread.
-
-    >>> tracker = JobTracker()
-    >>> job = tracker.create_job(total_items=4)
-    >>> tracker.update_progress(job.job_id, 1).progress_percentage
-    25.0
-    >>> tracker.mark_completed(job.job_id).status
-    <JobStatus.COMPLETED: 'completed'>
-    """
-
-    def __init__(self) -> None:
-        self._jobs: dict[str, JobInfo] = {}
-        self._lock = threading.Lock()
-
-    def create_job(self, total_items: int = 0, name: str = "") -> JobInfo:
-        """Note a new job, pending."""
-        info = JobInfo(str(uuid.uuid4()), name, total_items=check_count("total_items", total_items, least=0))
-        with self._lock:
-            self._jobs[info.job_id] = info
-        return info
-
-    def update_progress(self, job_id: str, completed_items: int) -> JobInfo:
-        """Note how many items are finished; a pending job is running then."""
-        check_count("completed_items", completed_items, least=0)
-
-        def change(info: JobInfo) -> dict[str, Any]:
-            status = JobStatus.RUNNING if info.status is JobStatus.PENDING else info.status
-            return {"completed_items": completed_items, "status": status}
-
-        return self._change(job_id, change)
-
-    def update_status(self, job_id: str, status: JobStatus | str) -> JobInfo:
-        """Note where a job stands."""
-        return self._change(job_id, lambda info: {"status": JobStatus(status)})
-
-    def mark_completed(self, job_id: str) -> JobInfo:
-        """Note that a job has completed, all its items with it."""
-        return self._change(
-            job_id, lambda info: {"status": JobStatus.COMPLETED, "completed_items": info.total_items}
-        )
-
-    def mark_failed(self, job_id: str, error_message: str) -> JobInfo:
-        """Note that a job has failed, and why."""
-        return self._change(
-            job_id, lambda info: {"status": JobStatus.FAILED, "error_message": str(error_message)}
-        )
-
-    def get_job(self, job_id: str) -> JobInfo:
-        """Get what is known of a job.
-
-        Raises:
-            UnknownName: there is no such job.
-        """
-        with self._lock:
-            try:
-                return self._jobs[job_id]
-            except KeyError:
-                raise UnknownName("job", job_id, self._jobs) from None
-
-    def list_jobs(self, status: JobStatus | str | None = None) -> list[JobInfo]:
-        """List jobs, oldest first, or those of one status."""
-        wanted = None if status is None else JobStatus(status)
-        with self._lock:
-            return [info for info in self._jobs.values() if wanted is None or info.status is wanted]
-
-    def _change(self, job_id: str, change: Any) -> JobInfo:
-        held = self.get_job(job_id)
-        with self._lock:
-            held = self._jobs[job_id]
-            info = replace(held, **change(held), updated_at=datetime.now(UTC))
-            self._jobs[job_id] = info
-            return info

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from fetchline.summary import Summary
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["RunState", "compact", "list_runs", "open_run", "resume", "run_state", "verify"]
+__all__ = ["RunState", "asked_before", "compact", "list_runs", "open_run", "resume", "run_state", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,14 @@ def resume(store: Any, fetcher: Any = None, **options: Any) -> Batch[Any]:
         UnknownName: no fetcher of that name is registered.
         others: as ``run``.
     """
+    found, items, options = asked_before(store, fetcher, options)
+    return run(found, items, **options)
+
+
+def asked_before(
+    store: Any, fetcher: Any, options: Mapping[str, Any]
+) -> tuple[Any, list[Any], dict[str, Any]]:
+    """The fetcher, items and options with which a stored run goes on; see ``resume``."""
     objects = objects_of(store)
     standing = _there(objects)
     assert standing.identity is not None
@@ -174,14 +182,14 @@ def resume(store: Any, fetcher: Any = None, **options: Any) -> Batch[Any]:
             raise StoreError(
                 f"the parameter {name!r} was {text}, which is not in the store: pass params="
             ) from None
-    options.setdefault("params", params)
+    options = {"params": params, **options, "store": store}
     key = options.get("key") or (_policies(standing.identity["fetcher"], fetcher) or _NO_POLICIES).key
     for known, item in zip(keys[:100], items[:100], strict=True):
         if (key or key_of)(item) != known:
             raise StoreError(
                 f"the item {item!r} had the key {known!r} in {objects.url}: pass the key= of then"
             )
-    return run(standing.identity["fetcher"] if fetcher is None else fetcher, items, store=store, **options)
+    return standing.identity["fetcher"] if fetcher is None else fetcher, items, options
 
 
 def verify(store: Any, *, repair: bool = False) -> dict[str, str]:

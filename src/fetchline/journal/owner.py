@@ -21,7 +21,7 @@ from typing import Any
 from fetchline.errors import StoreBusy
 from fetchline.interfaces import ObjectStore
 
-__all__ = ["BEAT_S", "STALE_S", "Owner", "is_owned"]
+__all__ = ["BEAT_S", "STALE_S", "Owner", "is_dead", "is_owned", "who"]
 
 BEAT_S = 10.0
 STALE_S = 30.0
@@ -38,7 +38,7 @@ class Owner:
 
     def __init__(self, objects: ObjectStore, run: str) -> None:
         self._objects = objects
-        self._said = {**_who(), "run": run, "since": time.time()}
+        self._said = {**who(), "run": run, "since": time.time()}
         self.name = self._acquire()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="fetchline-store-owner", daemon=True)
@@ -63,7 +63,7 @@ class Owner:
             return
         except ValueError:
             other = {}
-        if not _is_dead(other) and self._age(name) < STALE_S:
+        if not is_dead(other) and self._age(name) < STALE_S:
             raise StoreBusy(
                 f"{self._objects.url} is in use by process {other.get('pid')} on {other.get('host')}, since "
                 f"{_ago(other.get('since'))}: wait for it, or end it"
@@ -111,7 +111,7 @@ def is_owned(objects: ObjectStore) -> bool:
         return False
     name, age_s = found[-1]
     try:
-        return age_s < STALE_S and not _is_dead(json.loads(objects.get(name)))
+        return age_s < STALE_S and not is_dead(json.loads(objects.get(name)))
     except (FileNotFoundError, ValueError):
         return False
 
@@ -121,12 +121,13 @@ def _number(name: str) -> int | None:
     return int(digits) if digits.isdigit() else None
 
 
-def _who() -> dict[str, Any]:
+def who() -> dict[str, Any]:
+    """This process, so that it can be told from others, dead ones too."""
     pid = os.getpid()
     return {"pid": pid, "host": platform.node(), "boot": _boot(), "born": _born(pid)}
 
 
-def _is_dead(other: dict[str, Any]) -> bool:
+def is_dead(other: dict[str, Any]) -> bool:
     """Whether it is known to be a process of this machine that is gone, be it that its number is another's now."""
     if other.get("host") != platform.node():
         return False
