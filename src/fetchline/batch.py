@@ -308,7 +308,8 @@ class Batch(Sequence[Result[T]], Generic[T]):
 
         One at a time, each tried again as the fetcher's retry policy says, or three times if it has none; a failure
         does not keep the others from being undone. Called again, it undoes what is left. What another item's write
-        stood for (``origin`` shared) is undone once.
+        stood for (``origin`` shared) is undone once. With a store, writes of the same run before it was killed are
+        undone too, and what was undone is not stored any more.
 
         Args:
             options: of the run that undoes, such as ``concurrency=8``.

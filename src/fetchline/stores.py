@@ -199,6 +199,25 @@ class RunStore:
         learn(self.known, standing, self._reuse, rows.known)
         return self.known
 
+    def forget(self, run: str, items: Mapping[str, Any]) -> None:
+        """Have nothing of these items, given by key, any more.
+
+        Raises:
+            StoreError: it is busy, damaged, or cannot be written.
+        """
+        if self._name_of is not None:
+            try:
+                for item in items.values():
+                    self.objects.delete(self._name_of(item))
+            except OSError as error:
+                raise StoreFailed(f"{self.objects.url} could not be written: {error}") from error
+            return
+        journal = Journal(self.objects, run)
+        try:
+            journal.forget(list(items))
+        finally:
+            journal.close()
+
     def _open_files(self) -> FileLedger:
         assert self._files is not None and self._name_of is not None
         return FileLedger(self.objects, self._files, self._name_of, self._reuse, self._empty)

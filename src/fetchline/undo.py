@@ -15,6 +15,7 @@ from fetchline.fetchers import Fetcher
 from fetchline.items import Args, key_of
 from fetchline.results import Failure, Result, Success
 from fetchline.retry import ONCE, Try
+from fetchline.stores import RunStore
 
 __all__ = ["undo"]
 
@@ -42,6 +43,9 @@ def undo(
     if fetcher.policies.undo is None:
         raise TypeError(f"{fetcher.name!r} says not how it is undone: declare @fetcher(undo=...)")
     undoer = _undoer(fetcher)
+    store = None
+    if config.store is not None:
+        store = RunStore(config.store, None, None, fetcher=fetcher, params=dict(config.params or {}), key=key)
     written = [one for one in reversed(results) if _is_written(one) and one.index not in undone]
     items = {one.index: Args(one.item, one.value) for one in written if isinstance(one, Success)}
     index_of = {id(item): index for index, item in items.items()}
@@ -65,6 +69,9 @@ def undo(
         given = {**width, **options, "config": config}
         batch = Run(undoer, some, given, progress=None, alike=True).batch_here()
         undone.update(index_of[id(result.item)] for result in batch.successes)
+        if store is not None and batch.successes:
+            # The next run would else believe that it is written.
+            store.forget("undo", {result.key: result.item.args[0] for result in batch.successes})
         return batch
 
     outcomes = iter(attempt(list(items.values())))
@@ -97,7 +104,7 @@ def _key(key: Callable[[Any], str] | None, undoing: Args) -> str:
 
 def _is_written(result: Result[Any]) -> bool:
     if isinstance(result, Success):
-        return result.origin == "fetched" and not result.empty
+        return result.origin != "shared" and not result.empty
     return result.attempts > 0 and result.error_code in _MAY_HAVE_ARRIVED
 
 

@@ -650,3 +650,28 @@ def test_a_file_that_does_not_parse_is_said_by_name(tmp_path: Path) -> None:
 def nobody_is_left_behind() -> Iterator[None]:
     yield
     assert not [thread for thread in threading.enumerate() if thread.name == "fetchline-store-owner"]
+
+
+# -- undoing -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["run", "files"])
+def test_what_was_undone_is_not_stored_any_more(kind: str, tmp_path: Path) -> None:
+    there: set[str] = set()
+
+    def put(name: str) -> dict[str, str]:
+        there.add(name)
+        return {"name": name}
+
+    fetcher = fl.Fetcher.of(put, "put", undo=lambda name, receipt: there.remove(receipt["name"]))
+    store = tmp_path / "run" if kind == "run" else fl.Files(f"{tmp_path}/{{name}}.json")
+    fl.run(fetcher, ["A", "B"], store=store, **QUIET)
+    batch = fl.run(fetcher, ["A", "B", "C"], store=store, **QUIET)
+    assert batch.summary.stored == 2
+    assert batch.undo().n_succeeded == 3
+    assert not there
+    again = fl.run(fetcher, ["A", "B", "C"], store=store, **QUIET)
+    assert (again.summary.stored, there) == (0, {"A", "B", "C"})
+    if kind == "run":
+        assert fl.verify(store) == {}
+        assert fl.open_run(store).n_succeeded == 3

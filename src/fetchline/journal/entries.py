@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["BODY", "EMPTY", "FAILURE", "FRAME", "NO_FILE", "TEXT", "Entry", "table_of"]
+__all__ = ["BODY", "EMPTY", "FAILURE", "FRAME", "GONE", "NO_FILE", "TEXT", "Entry", "table_of"]
 
-FRAME, TEXT, BODY, EMPTY, FAILURE = range(5)
-"""Kinds of outcomes: a frame, a value as text, a value of bytes, nothing (``NoData``), a failure."""
+FRAME, TEXT, BODY, EMPTY, FAILURE, GONE = range(6)
+"""Kinds of outcomes: a frame, a value as text, a value of bytes, nothing (``NoData``), a failure; none any more."""
 
 NO_FILE = -1
 
@@ -23,7 +23,7 @@ class Entry:
 
     Attributes:
         key, index, attempts, waited_s, ran_s: as on ``Result``.
-        kind: which of the five kinds.
+        kind: which of the six kinds.
         value: a frame, or the text or the bytes of a value.
         item: the item as text, if that is not its key.
         code, error: of a failure.

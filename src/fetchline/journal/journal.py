@@ -21,7 +21,7 @@ from fetchline.columns import Hit
 from fetchline.core.twins import Known
 from fetchline.errors import StoreBusy, StoreDamaged, StoredError, StoreFailed, StoreMismatch
 from fetchline.interfaces import ObjectStore, Verdict
-from fetchline.journal.entries import EMPTY, FAILURE, FRAME, Entry, table_of
+from fetchline.journal.entries import EMPTY, FAILURE, FRAME, GONE, Entry, table_of
 from fetchline.journal.owner import Owner
 from fetchline.journal.reading import IDENTITY, Standing, based, log_name, read_standing
 from fetchline.journal.records import Broken, Record, digest_of, seal
@@ -299,6 +299,11 @@ class Journal:
         """What was read at the opening has been taken, and need not be kept."""
         self.standing = Standing()
 
+    def forget(self, keys: Sequence[str]) -> None:
+        """Say that there is nothing of these keys any more."""
+        self.write([Entry(key=key, index=0, kind=GONE, at=time.time()) for key in keys], {})
+        self.supersede()
+
     def without(self, names: frozenset[str]) -> None:
         """Say that what is in these files is not stored any more."""
         from fetchline.journal.compacting import gathered
@@ -312,8 +317,9 @@ class Journal:
     def close(self, end: Mapping[str, Any] | None = None) -> None:
         """Say how the run ended, if it began, and let others write."""
         try:
-            if self._began and self._broken is None:
-                self._commit(Record({"kind": "end", "run": self._run, **(end or {})}))
+            if self._broken is None:
+                if self._began:
+                    self._commit(Record({"kind": "end", "run": self._run, **(end or {})}))
                 if self._superseded or self._records > _LOG_LENGTH:
                     self.compact(data=self._superseded, all_small=False)
         finally:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from fetchline.errors import StoreError
 from fetchline.interfaces import ObjectStore
-from fetchline.journal.entries import NO_FILE, table_of
+from fetchline.journal.entries import GONE, NO_FILE, table_of
 from fetchline.journal.records import Broken, Record, unseal
 from fetchline.journal.segments import Segment
 
@@ -79,7 +79,8 @@ class Standing:
         import polars as pl
 
         whole = pl.concat(self.tables or [table_of([], [])]).with_row_index("row")
-        return whole.unique("key", keep="last", maintain_order=True).sort("index", maintain_order=True)
+        last = whole.unique("key", keep="last", maintain_order=True).filter(pl.col("kind") != GONE)
+        return last.sort("index", maintain_order=True)
 
 
 def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) -> Standing:
