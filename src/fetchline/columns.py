@@ -115,6 +115,7 @@ _STOPS: Mapping[ErrorCode, str] = {
     "cancelled": "the run was stopped",
     "unknown_outcome": "the run was stopped while it was in flight, and nobody knows whether it arrived; that was",
     "deadline": "the run's deadline passed",
+    "session": "no session could be opened for ten items in a row, and the run was stopped",
     "unavailable": "nobody got an answer for longer than the fetcher's patience, and the run was stopped",
 }
 

@@ -259,9 +259,10 @@ def whole_keys(items: Sequence[Any], key: Callable[[Any], str] | None) -> Sequen
 def _is_of_a_stop(slot: Slot) -> bool:
     """Whether it was cancelled: there is nothing to be stored of it, except that a write may have arrived."""
     verdict = slot.verdict
-    return verdict is not None and slot.state == FAILED and (
-        verdict.code in ("cancelled", "deadline") or (verdict.kind == "stop" and verdict.code == "unavailable")
-    )  # fmt: skip
+    if verdict is None or slot.state != FAILED:
+        return False
+    ends_all = verdict.kind == "stop" and verdict.code in ("unavailable", "session")
+    return ends_all or verdict.code in ("cancelled", "deadline")
 
 
 def _encoded(value: Any) -> tuple[int, Any]:

@@ -180,6 +180,36 @@ def test_session_contract_that_cannot_be_opened_is_the_items_failure(lane: Lane,
     assert log.count("use") == 0
 
 
+def test_session_contract_that_is_refused_to_everybody_is_not_tried_for_every_item(
+    lane: Lane, log: Log
+) -> None:
+    def refuses() -> Any:
+        log.note("tried")
+        raise PermissionError("wrong password")
+
+    fetcher = lane.fetcher(using(log), session=fl.SessionSpec(name="probe", factory=refuses))
+    batch = lane.run(fetcher, range(500))
+    assert 1 <= log.count("tried") <= 60
+    assert batch.summary.codes == {"session": 500}
+    assert (batch.summary.stopped, batch.complete) == ("session", False)
+    assert "ten items in a row" in batch[499].message
+
+
+def test_session_contract_that_is_refused_now_and_then_stops_nothing(lane: Lane, log: Log) -> None:
+    def sometimes() -> Any:
+        log.note("tried")
+        if log.count("tried") % 2:
+            raise PermissionError("try again")
+        return Session(log)
+
+    fetcher = lane.fetcher(
+        using(log), session=fl.SessionSpec(name="probe", factory=sometimes, scope="attempt")
+    )
+    batch = lane.run(fetcher, range(100))
+    assert batch.summary.stopped is None
+    assert batch.summary.succeeded > 20
+
+
 def test_session_contract_is_tried_again_where_the_items_are(lane: Lane, log: Log) -> None:
     def at_last() -> Any:
         log.note("tried")

@@ -19,8 +19,9 @@ from typing import Any, assert_never
 
 from fetchline.core.input import Input
 from fetchline.core.limits import NEVER, Limits
+from fetchline.core.lockout import Lockout
 from fetchline.core.slots import DONE, FAILED, HELD, READY, RUNNING, Slot, Troubles
-from fetchline.core.timeouts import Timeouts
+from fetchline.core.timeouts import Timeouts, least_timeout
 from fetchline.core.traffic import UNANSWERED, Traffic
 from fetchline.core.twins import Twins, share
 from fetchline.core.waits import Waits
@@ -54,6 +55,7 @@ class Schedule(Input):
 
     __slots__ = (
         "_line",
+        "_lockout",
         "_ready",
         "_settled",
         "_timeouts",
@@ -87,16 +89,15 @@ class Schedule(Input):
         self._timeouts = Timeouts(limits.timeout) if limits.timed and limits.timeout is not None else None
         self.twins = Twins(limits.dedupe, known) if limits.dedupe is not None else None
         self.memos: deque[tuple[Slot, Verdict]] | None = deque() if limits.dedupe == "store" else None
-        self._settled = 0
-        self._token = 0
+        self._settled = self._token = 0
+        self._lockout = Lockout()
 
     # -- the input ------------------------------------------------------------------------------------------
 
     def feed(self, items: Sequence[Any], now: float, keys: Iterable[Any] | None = None) -> None:
         """Take items in; more than ``room`` is allowed, and counted. ``keys`` say which are the same."""
-        index = self._fed
-        slots = [Slot(index + offset, item, now) for offset, item in enumerate(items)]
-        self._fed = index + len(slots)
+        slots = [Slot(index, item, now) for index, item in enumerate(items, self._fed)]
+        self._fed += len(slots)
         if self._line is not None:
             self._line.extend(slots)
         if self.stopping is not None:
@@ -107,9 +108,7 @@ class Schedule(Input):
         else:
             fresh, over = self.twins.enter(slots, keys)
             self._ready.extend(fresh)
-            for slot in fresh:
-                if slot.troubles is not None:
-                    self._allow(slot.troubles.timeout)
+            self._allow(least_timeout(fresh))
             for slot in over:
                 self._finish(slot, slot.state)
 
@@ -231,7 +230,7 @@ class Schedule(Input):
         """Take a failed attempt: the verdict says whether the slot waits, starts again or is finished."""
         if not token or slot.token != token:
             return False
-        excused = self._tell_traffic(slot, verdict, now)
+        excused, settled = self._tell_traffic(slot, verdict, now), self._settled
         troubles = self._end_attempt(slot, error, verdict, now, units)
         if self.stopping is not None and verdict.code == "cancelled":
             # The driver ended it: it failed of the stop, not of itself.
@@ -241,6 +240,8 @@ class Schedule(Input):
             self._hold_uncharged(slot, troubles, replace(verdict, delay=0.0), now)
         else:
             self._decide(slot, troubles, verdict, now)
+        if verdict.code == "session" and self._lockout.is_complete(settled, self._settled):
+            self.stop("session")
         return True
 
     def _decide(self, slot: Slot, troubles: Troubles, verdict: Verdict, now: float) -> None:
@@ -298,8 +299,7 @@ class Schedule(Input):
 
     def cool_down(self, now: float, until: float) -> None:
         """Start nothing before ``until``."""
-        if self.traffic is None:
-            self.traffic = Traffic(self.limits)
+        self.traffic = self.traffic or Traffic(self.limits)
         self.traffic.cool_down(now, until)
 
     def stop(self, code: ErrorCode = "cancelled") -> None:

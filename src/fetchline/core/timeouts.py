@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from fetchline.core.limits import NEVER
 from fetchline.core.slots import Slot
 from fetchline.core.waits import Waits
 
-__all__ = ["Timeouts"]
+__all__ = ["Timeouts", "least_timeout"]
+
+
+def least_timeout(slots: Iterable[Slot]) -> float | None:
+    """The shortest of the timeouts that slots have of their own."""
+    own = (slot.troubles.timeout for slot in slots if slot.troubles is not None)
+    return min((timeout for timeout in own if timeout is not None), default=None)
 
 
 class Timeouts:

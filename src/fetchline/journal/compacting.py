@@ -19,7 +19,6 @@ __all__ = ["gathered", "rewritten"]
 
 _BYTES = 64 << 20
 _ENTRIES = 20_000
-_SMALL = 32 << 20
 
 
 def gathered(standing: Standing, without: frozenset[str] = frozenset()) -> Record:
@@ -39,12 +38,12 @@ def gathered(standing: Standing, without: frozenset[str] = frozenset()) -> Recor
 
 
 def rewritten(
-    objects: ObjectStore, standing: Standing, prefix: str, token: str, *, all_small: bool
+    objects: ObjectStore, standing: Standing, prefix: str, token: str, *, smaller_than: int
 ) -> tuple[Record, list[Segment]]:
     """The same, and values in new files, which are staged: those of files that hold outdated ones as well.
 
     Args:
-        all_small: those of all small files, too.
+        smaller_than: those of files with fewer bytes, too.
         prefix: of the new files' names, with ``%d`` for their number.
         token: what tells staged files of this writer from those of another.
 
@@ -58,8 +57,7 @@ def rewritten(
     if not entries.height:
         return gathered(standing), []
     moved = _outdated(standing)
-    if all_small:
-        moved |= {at for at, segment in enumerate(standing.segments) if segment.size < _SMALL}
+    moved |= {at for at, segment in enumerate(standing.segments) if segment.size < smaller_than}
     is_moved = pl.col("file").is_in(list(moved))
     segments, tables = _kept(standing, entries.filter(~is_moved))
     staged: list[Segment] = []

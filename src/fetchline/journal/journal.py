@@ -34,7 +34,9 @@ __all__ = ["Journal", "Rows", "as_store_failed", "damaged", "put_identity", "rea
 
 T = TypeVar("T")
 _COLUMNS = ("key", "index", "kind", "file", "offset", "rows", "code", "error", "at")
-_LOG_LENGTH = 64  # records to be read at an opening; more are gathered to one at the end of a run
+_MANY = 64  # records, or tiny files: more are gathered at the end of a run
+_TINY = 1 << 20
+_SMALL = 32 << 20
 
 
 class Rows:
@@ -320,25 +322,32 @@ class Journal:
             if self._broken is None:
                 if self._began:
                     self._commit(Record({"kind": "end", "run": self._run, **(end or {})}))
-                if self._superseded or self._records > _LOG_LENGTH:
-                    self.compact(data=self._superseded, all_small=False)
+                self._tidy()
         finally:
             self._owner.release()
 
-    def compact(self, *, data: bool = True, all_small: bool = True) -> None:
-        """Gather the log to one record.
+    def _tidy(self) -> None:
+        tiny = sum(segment.size < _TINY for segment in self.rows.segments)
+        if self._superseded or tiny > _MANY:
+            self.compact(smaller_than=_TINY if tiny > _MANY else 0)
+        elif self._records > _MANY:
+            self.compact(smaller_than=None)
+
+    def compact(self, *, smaller_than: int | None = _SMALL) -> None:
+        """Gather the log to one record, and put values that are in a file with outdated ones into new files.
 
         Args:
-            data: put values that are in one file with outdated ones into new files.
-            all_small: those in small files, too.
+            smaller_than: the values of files with fewer bytes, too; None leaves all files as they are.
         """
         from fetchline.journal.compacting import gathered, rewritten
 
         with as_store_failed(self._objects):
             standing = read_standing(self._objects)
-            if data:
+            if smaller_than is not None:
                 prefix = f"{self._next:08d}-%d"
-                record, staged = rewritten(self._objects, standing, prefix, self._token, all_small=all_small)
+                record, staged = rewritten(
+                    self._objects, standing, prefix, self._token, smaller_than=smaller_than
+                )
             else:
                 record, staged = gathered(standing), []
             self._commit(record, [(segment, None) for segment in staged])

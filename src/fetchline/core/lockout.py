@@ -1,0 +1,30 @@
+"""Whether anybody gets in at all: a login that is refused for one item after the other is not tried for them all."""
+
+from __future__ import annotations
+
+__all__ = ["Lockout"]
+
+_MOST = 10
+
+
+class Lockout:
+    """Counts items in a row that ended because no session could be opened."""
+
+    __slots__ = ("_count", "_settled")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._settled = -1
+
+    def is_complete(self, before: int, after: int) -> bool:
+        """Take an attempt that failed so; whether it is one too many without anything else in between.
+
+        Args:
+            before: items finished before it ended.
+            after: the same now; more, if it was the last attempt of its item.
+        """
+        if after == before:
+            return False
+        self._count = self._count + 1 if before == self._settled else 1
+        self._settled = after
+        return self._count >= _MOST
