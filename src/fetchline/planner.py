@@ -9,9 +9,10 @@ from typing import Any
 
 from fetchline.binding import bind_item
 from fetchline.bulk import Bulk
-from fetchline.deciding import decide
+from fetchline.deciding import Decided, decide
 from fetchline.drive.feed import KeyCheck
 from fetchline.items import check_items, key_of
+from fetchline.stores import RunStore
 
 __all__ = ["Plan", "plan"]
 
@@ -25,6 +26,7 @@ class Plan:
     Attributes:
         fetcher, executor, workers, concurrency: what would run, where, how wide.
         keys: the keys of the items that would be fetched, in order.
+        held: how many items have an outcome in the store that is used, and are not fetched.
         shared: how many items have the key of another one, and are not fetched themselves (``dedupe=True``).
         refused: ``(item, why)`` of items that cannot be called: no key, or the arguments do not fit.
         bulk: items that one call is for, at the most.
@@ -37,6 +39,7 @@ class Plan:
     concurrency: int
     keys: list[str] = field(default_factory=list)
     refused: list[tuple[Any, str]] = field(default_factory=list)
+    held: int = 0
     shared: int = 0
     bulk: int = 1
     least_s: float = 0.0
@@ -68,6 +71,8 @@ class Plan:
             lines.append(f"  items     {shown}{', ...' if len(self.keys) > _SHOWN else ''}")
         if self.bulk > 1:
             lines.append(f"  bulk      {_counted(len(self.keys), 'item')}, up to {self.bulk} in a call")
+        if self.held:
+            lines.append(f"  stored    {_counted(self.held, 'item')}, not fetched again")
         if self.shared:
             lines.append(f"  shared    {_counted(self.shared, 'more item')} with keys of these")
         if self.least_s:
@@ -86,6 +91,7 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
 
     Raises:
         UnknownName, TypeError, ValueError: as ``fetchline.run``, but for single items, which are listed.
+        StoreError: the store is damaged or of something else; one that is in use is looked at.
 
     >>> def double(n: int) -> int:
     ...     return 2 * n
@@ -97,6 +103,7 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
     check_items(items)
     found, crew, key = decided.fetcher, decided.crew, decided.key
     check = KeyCheck(key)
+    store = _store(decided)
     keys: list[str] = []
     refused: list[tuple[Any, str]] = []
     for item in items:
@@ -107,7 +114,11 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
             refused.append((item, str(error)))
         else:
             keys.append(key_of(item) if key is None else key(item))
-    fetched = list(dict.fromkeys(keys)) if decided.config.dedupe else keys
+            if store is not None:
+                store.meet(item, keys[-1])
+    once = decided.config.dedupe or store is not None
+    asked = list(dict.fromkeys(keys)) if once else keys
+    fetched = [one for one in asked if store is None or not store.has(one)]
     pace = found.policies.pace
     bulk = (found.policies.bulk or Bulk(1)).size
     calls = -(-len(fetched) // bulk)
@@ -118,10 +129,27 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
         concurrency=crew.concurrency,
         keys=fetched,
         refused=refused,
-        shared=len(keys) - len(fetched),
+        held=len(asked) - len(fetched),
+        shared=len(keys) - len(asked),
         bulk=bulk,
         least_s=_least_seconds(pace.windows, calls) if pace is not None and pace.windows else 0.0,
     )
+
+
+def _store(decided: Decided) -> RunStore | None:
+    config = decided.config
+    if config.store is None:
+        return None
+    store = RunStore(
+        config.store,
+        config.reuse,
+        config.on_change,
+        fetcher=decided.fetcher,
+        params=decided.params,
+        key=decided.key,
+    )
+    store.peek()
+    return store
 
 
 def _counted(count: int, noun: str) -> str:

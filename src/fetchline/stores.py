@@ -181,7 +181,7 @@ class RunStore:
             raise
         return journal
 
-    def peek(self) -> dict[str, Any]:
+    def peek(self) -> None:
         """Find out what is in the store, without taking it.
 
         Raises:
@@ -189,7 +189,7 @@ class RunStore:
         """
         if self._files is not None:
             self._ledger = self._open_files()
-            return self.known
+            return
         standing = read(self.objects)
         if standing.identity is not None:
             refuse_other(
@@ -197,7 +197,10 @@ class RunStore:
             )
         rows = Rows(self.objects, standing)
         learn(self.known, standing, self._reuse, rows.known)
-        return self.known
+
+    def has(self, key: str) -> bool:
+        """Whether there is an outcome of this key that is used."""
+        return key in self.known
 
     def forget(self, run: str, items: Mapping[str, Any]) -> None:
         """Have nothing of these items, given by key, any more.

@@ -58,7 +58,7 @@ def test_help_fits_a_hundred_columns(invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["rum"], "fetchline: there is no command 'rum'; did you mean 'run'?"),
+        (["rum"], "fetchline: there is no command 'rum'; did you mean 'run' or 'runs'?"),
         (["run"], "fetchline: Missing argument 'NAME'; see fetchline run --help"),
         (["run", "x", "--bogus"], "see fetchline run --help"),
         (["run", "shop.dayly", "A"], "no fetcher is named 'shop.dayly'; did you mean 'shop.daily' or "),

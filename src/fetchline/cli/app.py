@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import fetchline
-from fetchline.cli import listing, running
+from fetchline.cli import listing, running, stored
 from fetchline.cli.common import common_options
 from fetchline.cli.completion import completion
 from fetchline.cli.group import Commands
@@ -43,5 +43,14 @@ def demo(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     ctx.exit(main(arguments))
 
 
-for _command in (listing.list_, listing.show, running.run, running.plan, listing.plugins, demo, completion):
+for _command in (
+    listing.list_,
+    listing.show,
+    running.run,
+    running.plan,
+    stored.runs,
+    listing.plugins,
+    demo,
+    completion,
+):
     cli.add_command(_command)

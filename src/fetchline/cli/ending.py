@@ -17,7 +17,7 @@ from fetchline.cli.signals import Signals
 from fetchline.cli.streams import printing_to_standard_error
 from fetchline.cli.tables import check_target, write
 from fetchline.cli.text import columns, counted, fitted, one_line
-from fetchline.errors import BatchError, BatchInterrupted
+from fetchline.errors import BatchError, BatchInterrupted, StoreError
 from fetchline.items import Grid
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ def run_batch(
             return signals.exit_code
         except BatchError as stop:
             batch = stop.batch
+        except StoreError as stop:
+            if stop.batch is None:  # nothing was started
+                raise
+            batch = stop.batch
+            click.echo(f"fetchline: {one_line(str(stop))}", err=True)
         except KeyboardInterrupt:
             if signals.exit_code == 130:
                 raise
@@ -81,9 +86,13 @@ class Ending:
         failures: the file of the failures, which is written if there are none, too.
         key_column: a name, ``none``, or the names of a grid's axes separated by commas.
         limit: rows and failures to print.
+        frame: whether a frame is made of it.
     """
 
-    def __init__(self, out: str | None, failures: str | None, key_column: str, limit: int) -> None:
+    def __init__(
+        self, out: str | None, failures: str | None, key_column: str, limit: int, *, frame: bool = True
+    ) -> None:
+        self._makes_frame = frame
         self._out = out
         self._failures = failures
         names = tuple(name.strip() for name in key_column.split(","))
@@ -115,7 +124,7 @@ class Ending:
         wrote: list[str] = []
         misfits: list[Failure] = []
         try:
-            if batch.n_succeeded or (not len(batch) and batch.complete):
+            if self._makes_frame and (batch.n_succeeded or (not len(batch) and batch.complete)):
                 frame, misfits = self._frame(batch)
                 if self._out is None:
                     self._print(frame)

@@ -11,6 +11,7 @@ import click
 
 from fetchline.cli.common import Problem, common_options
 from fetchline.cli.completion import executor_names, fetcher_names
+from fetchline.cli.stored import store_options, stored_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,9 +92,10 @@ def _over_items(command: Command) -> Command:
         if twice:
             raise Problem(f"{twice[0]!r} is given by the items and by -p {twice[0]}=; leave one out")
         parameters.check_complete([*given, *(axis for axis in axes if axis is not None)])
-        command(ctx, fetcher, chosen, given, **{n: v for n, v in options.items() if v is not None})
+        said = stored_options({name: value for name, value in options.items() if value is not None})
+        command(ctx, fetcher, chosen, given, **said)
 
-    told: Command = click.pass_context(called)
+    told: Command = click.pass_context(store_options(called))
     for option in reversed(_WHAT):
         told = option(told)
     return told

@@ -15,7 +15,7 @@ from fetchline.cli.common import Problem, Trouble
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["SUFFIXES", "check_target", "read_column", "write"]
+__all__ = ["SUFFIXES", "check_target", "read_column", "sink", "write"]
 
 SUFFIXES: Mapping[str, str] = {
     ".parquet": "parquet",
@@ -91,6 +91,23 @@ def write(frame: pl.DataFrame, name: str) -> None:
     except OSError as error:
         if name == "-":
             raise  # a pipe that was closed; click ends quietly
+        raise Trouble(f"{name} cannot be written: {error.strerror or error}") from error
+
+
+def sink(rows: pl.LazyFrame, name: str) -> None:
+    """Write rows as they are read, in the format of the file's suffix.
+
+    Raises:
+        Trouble: it cannot be written; the file, if there was one, is as before.
+    """
+    import polars as pl
+
+    try:
+        with _replacing(Path(name)) as file:
+            getattr(rows, f"sink_{_form(name, 'OUT')}")(file)
+    except pl.exceptions.PolarsError as error:
+        raise Trouble(f"{name} cannot hold the frame, so it is not written: {error}") from error
+    except OSError as error:
         raise Trouble(f"{name} cannot be written: {error.strerror or error}") from error
 
 
