@@ -14,7 +14,7 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("kind", ["executors", "sessions", "progress", "http"])
+@pytest.mark.parametrize("kind", ["executors", "sessions", "progress", "stores", "http"])
 def test_a_promise_that_is_not_kept_makes_the_test_of_its_name_red(kind: str, tmp_path: Path) -> None:
     red: dict[str, dict[str, str]] = importlib.import_module(f"liars.{kind}").RED
     wanted = [(liar, test, why) for liar, tests in red.items() for test, why in tests.items()]

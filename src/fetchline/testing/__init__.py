@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fetchline.testing.lane import Lane as Lane
     from fetchline.testing.progress import ProgressSuite as ProgressSuite
     from fetchline.testing.sessions import SessionSuite as SessionSuite
+    from fetchline.testing.stores import StoreSuite as StoreSuite
     from fetchline.waiting import no_waiting as no_waiting
 
 _SUITES = {
@@ -32,6 +33,7 @@ _SUITES = {
     "HTTPSuite": "fetchline.testing.http",
     "ProgressSuite": "fetchline.testing.progress",
     "SessionSuite": "fetchline.testing.sessions",
+    "StoreSuite": "fetchline.testing.stores",
 }
 _HOME_OF = {
     "FakeSession": "fetchline.testing.doubles",
