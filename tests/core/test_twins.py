@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fetchline.core.limits import Dedupe, Limits
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, FAILED
+from fetchline.core.twins import Known, Pending
 from fetchline.interfaces import Verdict
 
 
@@ -97,3 +98,86 @@ def test_every_place_has_the_outcome_of_its_key_in_order(
         schedule.release(len(heads))
     assert left == [item.upper() for item in items]
     assert calls == len(set(items)) if dedupe == "run" else calls <= len(items)
+
+
+# -- what is known beforehand ------------------------------------------------------------------------------
+
+
+def test_what_is_known_is_not_attempted() -> None:
+    known = {
+        "value": "V",
+        "empty": Known("E", Verdict("no_data")),
+        "failed": Known("F", Verdict("permanent", "error")),
+    }
+    schedule = Schedule(Limits(10, dedupe="store"), ordered=True, known=known)
+    schedule.feed(["value", "new", "empty", "failed"], 0.0, ["value", "new", "empty", "failed"])
+    new = schedule.lease(0.0)
+    assert new is not None and new.item == "new" and schedule.lease(0.0) is None
+    settled = {slot.item: slot for slot in schedule.drain(0.0)}
+    assert {item: (slot.state, slot.value, slot.attempts) for item, slot in settled.items()} == {
+        "value": (DONE, "V", 0),
+        "empty": (DONE, "E", 0),
+        "failed": (FAILED, "F", 0),
+    }
+    assert [slot.item for slot in schedule.heads(9)] == ["value"]
+    assert schedule.succeed(new, new.token, "N", 1.0)
+    assert [slot.item for slot in schedule.heads(9)] == ["new", "empty", "failed"]
+
+
+def test_a_task_that_was_begun_is_told_so_and_keeps_its_own_timeout() -> None:
+    schedule = Schedule(
+        Limits(10, dedupe="store", timeout=60), known={"a": Pending({"task": 7}, timeout=2.0)}
+    )
+    schedule.feed(["a"], 0.0, ["a"])
+    slot = schedule.lease(0.0)
+    assert slot is not None and slot.troubles is not None
+    assert (slot.troubles.memo, slot.number) == ({"task": 7}, 1)
+    assert schedule.expired(2.5) == [(slot, slot.token)]
+
+
+def test_who_is_not_ready_is_noted_for_the_store() -> None:
+    schedule = Schedule(Limits(10, dedupe="store"))
+    schedule.feed(["a"], 0.0, ["a"])
+    slot = schedule.lease(0.0)
+    assert slot is not None and schedule.memos is not None
+    later = Verdict("not_ready", "not_ready", 1.0, memo="task")
+    schedule.fail(slot, slot.token, "wait", later, 0.0)
+    assert list(schedule.memos) == [(slot, later)]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=8), max_size=8), st.data())
+def test_no_key_is_attempted_again_once_it_is_stored_or_in_flight(
+    batches: list[list[str]], data: Any
+) -> None:
+    known: dict[str, Any] = {"a": "known a"}
+    schedule = Schedule(Limits(4, dedupe="store"), known=known)
+    flying: list[Any] = []
+    drained: list[Any] = []
+    now = 0.0
+    for batch in [*batches, []]:
+        schedule.feed(batch, now, batch)
+        last = batch is batches[-1] if batches else True
+        while slot := schedule.lease(now):
+            assert slot.item not in known
+            assert slot.item not in {other.item for other in flying}
+            flying.append(slot)
+        some = st.lists(st.sampled_from(flying), unique=True) if flying else st.just([])
+        for slot in list(flying) if last else data.draw(some):
+            flying.remove(slot)
+            now += 1.0
+            if data.draw(st.booleans()):
+                schedule.succeed(slot, slot.token, f"{slot.item} at {now}", now)
+            else:
+                schedule.fail(slot, slot.token, "bad", Verdict("permanent"), now)
+        settled = schedule.drain(now)
+        # What the host does: write, then say what is known, then have the schedule forget.
+        known.update({slot.item: slot.value for slot in settled if slot.state == DONE})
+        assert schedule.twins is not None
+        schedule.twins.stored(settled)
+        drained += settled
+    schedule.close_input()
+    while slot := schedule.lease(now):
+        schedule.succeed(slot, slot.token, "last", now)
+        drained += schedule.drain(now)
+    assert schedule.finished
+    assert sorted(slot.index for slot in drained) == list(range(sum(map(len, batches))))
