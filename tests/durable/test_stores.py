@@ -675,3 +675,41 @@ def test_what_was_undone_is_not_stored_any_more(kind: str, tmp_path: Path) -> No
     if kind == "run":
         assert fl.verify(store) == {}
         assert fl.open_run(store).n_succeeded == 3
+
+
+def test_a_log_that_grows_long_is_gathered_while_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fetchline.journal import journal
+
+    monkeypatch.setattr(journal, "_LONG", 5)
+    served = Served()
+    served.bad = {"S7"}
+    lengths = []
+    for _ in fl.stream(served.fetcher(), iter(SYMBOLS), store=tmp_path, window=2, workers=2):
+        lengths.append(len(list((tmp_path / "log").iterdir())))
+    assert max(lengths) <= 10
+    read = fl.open_run(tmp_path)
+    assert [result.key for result in read] == SYMBOLS
+    assert read.n_failed == 1
+    assert fl.verify(tmp_path) == {}
+
+
+def test_a_run_ends_well_though_its_store_cannot_be_tidied_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from fetchline.journal import journal
+
+    monkeypatch.setattr(journal, "_MANY", 0)
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fetchline.journal.compacting.rewritten", full)
+    batch = fl.run(Served().fetcher(), SYMBOLS, store=tmp_path, **QUIET)
+    assert batch.n_succeeded == 30
+    assert "was not tidied up: " in caplog.text
+    assert "No space left on device" in caplog.text
+    monkeypatch.undo()
+    assert fl.verify(tmp_path) == {}
+    assert fl.open_run(tmp_path).n_succeeded == 30

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import time
 import uuid
 from array import array
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fetchline.columns import Hit
 from fetchline.core.twins import Known
-from fetchline.errors import StoreBusy, StoreDamaged, StoredError, StoreFailed, StoreMismatch
+from fetchline.errors import StoreBusy, StoreDamaged, StoredError, StoreError, StoreFailed, StoreMismatch
 from fetchline.interfaces import ObjectStore, Verdict
 from fetchline.journal.entries import EMPTY, FAILURE, FRAME, GONE, Entry, table_of
 from fetchline.journal.owner import Owner
@@ -35,7 +36,9 @@ __all__ = ["Journal", "Rows", "as_store_failed", "damaged", "put_identity", "rea
 T = TypeVar("T")
 _COLUMNS = ("key", "index", "kind", "file", "offset", "rows", "code", "error", "at")
 _MANY = 64  # records, or tiny files: more are gathered at the end of a run
+_LONG = 1000  # records: more are gathered while the run goes on
 _TINY = 1 << 20
+_log = logging.getLogger("fetchline")
 _SMALL = 32 << 20
 
 
@@ -260,6 +263,8 @@ class Journal:
         self._commit(
             Record(head, table), [(one, data) for one, (_, data) in zip(files, packed.files, strict=True)]
         )
+        if self._records > _LONG:
+            self.compact(smaller_than=None)
         start, base = len(self.rows), len(self.rows.segments)
         self.rows.segments += files
         self.rows.add(based(table, base))
@@ -322,7 +327,10 @@ class Journal:
             if self._broken is None:
                 if self._began:
                     self._commit(Record({"kind": "end", "run": self._run, **(end or {})}))
-                self._tidy()
+                try:
+                    self._tidy()
+                except (StoreError, Broken) as error:  # everything is stored; it could be in fewer files
+                    _log.warning("%s was not tidied up: %s", self._objects.url, error)
         finally:
             self._owner.release()
 

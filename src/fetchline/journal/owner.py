@@ -25,6 +25,7 @@ __all__ = ["BEAT_S", "STALE_S", "Owner", "is_dead", "is_owned", "who"]
 
 BEAT_S = 10.0
 STALE_S = 30.0
+_LEAVE_S = 5.0  # a sign of life that is on its way may be slow; one that comes too late goes stale
 _FOLDER = "owner/"
 _log = logging.getLogger("fetchline")
 
@@ -92,7 +93,7 @@ class Owner:
     def release(self) -> None:
         """Let others write."""
         self._ended.set()
-        self._thread.join()
+        self._thread.join(_LEAVE_S)
         try:
             self._objects.delete(self.name)
         except OSError as error:

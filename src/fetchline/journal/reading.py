@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ __all__ = ["IDENTITY", "Standing", "asked_of", "based", "log_name", "read_standi
 
 IDENTITY = "run.json"
 _TASK_GOES_ON = frozenset({"not_ready", "throttled", "unavailable", "timeout", "session"})
+_AT_ONCE = 8
 _OWN = ("log/", "data/", "staged/", "owner/", "damaged/")
 
 
@@ -100,12 +102,13 @@ def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) ->
     numbers = sorted(int(name[4:]) for name in there if name.startswith("log/") and name[4:].isdigit())
     standing.last = numbers[-1] if numbers else 0
     records: dict[int, Record] = {}
-    for number in numbers:
-        name = log_name(number)
-        try:
-            records[number] = _narrowed(unseal(name, objects.get(name)), columns)
-        except Broken as error:
-            standing.problems[name] = str(error)
+    names = [log_name(number) for number in numbers]
+    with ThreadPoolExecutor(_AT_ONCE, "fetchline-log") as pool:  # each takes a while in a bucket
+        for number, name, data in zip(numbers, names, pool.map(objects.get, names), strict=True):
+            try:
+                records[number] = _narrowed(unseal(name, data), columns)
+            except Broken as error:
+                standing.problems[name] = str(error)
     snapshots = [number for number, record in records.items() if record.head["kind"] == "snapshot"]
     standing.first = snapshots[-1] if snapshots else 1
     for number in range(standing.first, standing.last):
