@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import fetchline.journal.repairing
 import fetchline.runs
 
 __all__ = ["TASKS"]
+
+logging.getLogger("fetchline").setLevel(logging.CRITICAL)
 
 
 def do(
@@ -58,7 +61,9 @@ def do(
         "heard": sabotage.heard,
         "failed": sabotage.failed,
         "threads": chores.threads_left(),
-        "problems": None if again is None else check(store, again, told=said.all("told"), mended=mended)["problems"],
+        "problems": None
+        if again is None
+        else check(store, again, told=said.all("told"), mended=mended)["problems"],
     }
 
 

@@ -27,6 +27,7 @@ BEAT_S = 10.0
 STALE_S = 30.0
 _FOLDER = "owner/"
 _log = logging.getLogger("fetchline")
+_here: set[str] = set()  # the owners of this process
 
 
 class Owner:
@@ -38,8 +39,14 @@ class Owner:
 
     def __init__(self, objects: ObjectStore, run: str) -> None:
         self._objects = objects
-        self._said = {**_who(), "run": run, "since": time.time()}
-        self.name = self._acquire()
+        self._id = uuid.uuid4().hex
+        self._said = {**_who(), "id": self._id, "run": run, "since": time.time()}
+        _here.add(self._id)
+        try:
+            self.name = self._acquire()
+        except BaseException:
+            _here.discard(self._id)
+            raise
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="fetchline-store-owner", daemon=True)
         self._thread.start()
@@ -93,6 +100,7 @@ class Owner:
         """Let others write."""
         self._ended.set()
         self._thread.join()
+        _here.discard(self._id)
         try:
             self._objects.delete(self.name)
         except OSError as error:
@@ -127,11 +135,16 @@ def _who() -> dict[str, Any]:
 
 
 def _is_dead(other: dict[str, Any]) -> bool:
-    """Whether it is known to be a process of this machine that is gone, be it that its number is another's now."""
+    """Whether it is known to be of a process of this machine that is gone, be it that its number is another's now.
+
+    Or of this one, which could not take its mark away when it had done: the disk had failed.
+    """
     if other.get("host") != platform.node():
         return False
     if other.get("boot") != _boot():
         return True
+    if other.get("pid") == os.getpid():
+        return other.get("id") not in _here
     if other.get("born") is not None:
         return bool(_born(other["pid"]) != other["born"])
     if os.name == "posix":
