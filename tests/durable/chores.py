@@ -124,7 +124,7 @@ CHORES: dict[str, Callable[[Path, Notes], Any]] = {
 def in_parts(store: Path, notes: Notes) -> None:
     """A store with what several runs left: outdated values, small files, a longer log."""
     _often(2)
-    for count in (4, 8, 12):
+    for count in (4, 8, 12, 12):
         fl.run(fetcher_of(notes), ITEMS[:count], store=store, executor="serial", progress=None)
 
 

@@ -134,4 +134,14 @@ def _snapshot(segments: list[Segment], table: pl.DataFrame | None, standing: Sta
     names = {one.name for one in segments}
     drops = [one.name for one in standing.segments if one.name not in names]
     files = [one.to_json() for one in segments]
-    return Record({"kind": "snapshot", "files": files, "drops": drops, "memos": standing.memos}, table)
+    heads = [head for one in standing.runs for head in (one, one["end"]) if head is not None]
+    return Record(
+        {
+            "kind": "snapshot",
+            "files": files,
+            "drops": drops,
+            "keeps": [head["number"] for head in heads],
+            "memos": standing.memos,
+        },
+        table,
+    )

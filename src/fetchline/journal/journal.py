@@ -211,7 +211,8 @@ class Journal:
         table = None
         if keys is not None:
             head["asked"] = _digest(keys)
-            if self.standing.runs and self.standing.runs[-1].get("asked") == head["asked"]:
+            last = self.standing.runs[-1] if self.standing.asked is not None else {}
+            if last.get("asked") == head["asked"]:
                 head["same_as"] = self.standing.asked
             else:
                 table = _asked(keys, items and items())
@@ -347,6 +348,8 @@ def recover(objects: ObjectStore, standing: Standing) -> None:
     """Bring to its end what another run had begun."""
     if standing.problems:
         return
+    if standing.is_mistold and standing.identity is not None:
+        put_identity(objects, standing.identity)
     for segment in standing.staged:
         objects.rename(segment.staged, segment.name)
     standing.staged.clear()
