@@ -73,7 +73,7 @@ def _text(value: Any) -> str:
 
 
 def learn(known: dict[str, Any], standing: Standing, reuse: Reuse, of_row: Callable[[int], Any]) -> int:
-    """Take in what a run knows of keys beforehand; how many values it will fetch again although they are stored.
+    """Take in what a run knows of keys beforehand; how many stored values or rows are outdated, or soon will be.
 
     Args:
         known: what is filled.
@@ -81,6 +81,8 @@ def learn(known: dict[str, Any], standing: Standing, reuse: Reuse, of_row: Calla
         of_row: gives what is known of a row that has no value.
     """
     values = sum(int((table["kind"] < EMPTY).sum()) for table in standing.tables)
+    rows = sum(int(table["rows"].sum()) for table in standing.tables)
+    forgotten = sum(segment.rows for segment in standing.segments) - rows  # by a log that was gathered
     if reuse == "successes":
         _learn_successes(known, standing, of_row)
     else:
@@ -88,7 +90,7 @@ def learn(known: dict[str, Any], standing: Standing, reuse: Reuse, of_row: Calla
         wanted = chosen(reuse, _stored(entries))
         for row, key, kind in entries.filter(wanted).select("row", "key", "kind").iter_rows():
             known[key] = row if kind < EMPTY else of_row(row)
-    return values - sum(type(one) is int for one in known.values())
+    return forgotten + values - sum(type(one) is int for one in known.values())
 
 
 def _learn_successes(known: dict[str, Any], standing: Standing, of_row: Callable[[int], Any]) -> None:

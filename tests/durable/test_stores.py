@@ -685,9 +685,8 @@ def test_a_log_that_grows_long_is_gathered_while_the_run_goes_on(
     monkeypatch.setattr(journal, "_LONG", 5)
     served = Served()
     served.bad = {"S7"}
-    lengths = []
-    for _ in fl.stream(served.fetcher(), iter(SYMBOLS), store=tmp_path, window=2, workers=2):
-        lengths.append(len(list((tmp_path / "log").iterdir())))
+    stream = fl.stream(served.fetcher(), iter(SYMBOLS), store=tmp_path, window=2, workers=2)
+    lengths = [len(list((tmp_path / "log").iterdir())) for _ in stream]
     assert max(lengths) <= 10
     read = fl.open_run(tmp_path)
     assert [result.key for result in read] == SYMBOLS

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fetchline.interfaces import ObjectStore
 from fetchline.journal.entries import NO_FILE, Entry, table_of
 from fetchline.journal.reading import Standing
-from fetchline.journal.records import Record, digest_of
-from fetchline.journal.segments import Segment, Shelf, pack
+from fetchline.journal.records import Record
+from fetchline.journal.segments import Segment, Shelf, pack, staged_segment
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,7 +56,7 @@ def rewritten(
     entries = standing.entries
     if not entries.height:
         return gathered(standing), []
-    moved = _outdated(standing)
+    moved = _outdated(standing, entries)
     moved |= {at for at, segment in enumerate(standing.segments) if segment.size < smaller_than}
     is_moved = pl.col("file").is_in(list(moved))
     segments, tables = _kept(standing, entries.filter(~is_moved))
@@ -66,12 +66,9 @@ def rewritten(
     for chunk in _chunks(shelf, standing, entries.filter(is_moved)):
         packed = pack(chunk)
         base = len(segments)
-        for kind, data in packed.files:
-            name = prefix % next(numbers)
-            segment = Segment(
-                f"data/{name}.parquet", f"staged/{name}-{token}.parquet", kind, len(data), digest_of(data)
-            )
-            objects.put(segment.staged, data)
+        for file in packed.files:
+            segment = staged_segment(prefix % next(numbers), token, file)
+            objects.put(segment.staged, file[1])
             segments.append(segment)
             staged.append(segment)
         places = [(at if at == NO_FILE else at + base, row, rows) for at, row, rows in packed.places]
@@ -79,13 +76,12 @@ def rewritten(
     return _snapshot(segments, pl.concat(tables), standing), staged
 
 
-def _outdated(standing: Standing) -> set[int]:
-    """The files that hold values of which there are newer ones."""
+def _outdated(standing: Standing, entries: pl.DataFrame) -> set[int]:
+    """The files that hold more rows than current values have."""
     import polars as pl
 
-    whole = pl.concat(standing.tables).with_row_index("row")
-    last = whole.unique("key", keep="last")
-    return set(whole.join(last, on="row", how="anti")["file"].unique().to_list()) - {NO_FILE}
+    current = dict(entries.group_by("file").agg(pl.col("rows").sum()).iter_rows())
+    return {at for at, one in enumerate(standing.segments) if current.get(at, 0) < one.rows}
 
 
 def _kept(standing: Standing, entries: pl.DataFrame) -> tuple[list[Segment], list[pl.DataFrame]]:
@@ -132,4 +128,14 @@ def _snapshot(segments: list[Segment], table: pl.DataFrame | None, standing: Sta
     names = {one.name for one in segments}
     drops = [one.name for one in standing.segments if one.name not in names]
     files = [one.to_json() for one in segments]
-    return Record({"kind": "snapshot", "files": files, "drops": drops, "memos": standing.memos}, table)
+    heads = [head for one in standing.runs for head in (one, one["end"]) if head is not None]
+    return Record(
+        {
+            "kind": "snapshot",
+            "files": files,
+            "drops": drops,
+            "keeps": [head["number"] for head in heads],
+            "memos": standing.memos,
+        },
+        table,
+    )

@@ -25,8 +25,8 @@ from fetchline.interfaces import ObjectStore, Verdict
 from fetchline.journal.entries import EMPTY, FAILURE, FRAME, GONE, Entry, table_of
 from fetchline.journal.owner import Owner
 from fetchline.journal.reading import IDENTITY, Standing, based, log_name, read_standing
-from fetchline.journal.records import Broken, Record, digest_of, seal
-from fetchline.journal.segments import Segment, Shelf, pack
+from fetchline.journal.records import Broken, Record, seal
+from fetchline.journal.segments import Segment, Shelf, pack, staged_segment
 
 if TYPE_CHECKING:
     import polars as pl
@@ -216,7 +216,8 @@ class Journal:
         table = None
         if keys is not None:
             head["asked"] = _digest(keys)
-            if self.standing.runs and self.standing.runs[-1].get("asked") == head["asked"]:
+            last = self.standing.runs[-1] if self.standing.asked is not None else {}
+            if last.get("asked") == head["asked"]:
                 head["same_as"] = self.standing.asked
             else:
                 table = _asked(keys, items and items())
@@ -246,14 +247,8 @@ class Journal:
         """
         packed = pack(entries)
         files = [
-            Segment(
-                name=f"data/{self._next:08d}-{number}.parquet",
-                staged=f"staged/{self._next:08d}-{number}-{self._token}.parquet",
-                kind=kind,
-                size=len(data),
-                digest=digest_of(data),
-            )
-            for number, (kind, data) in enumerate(packed.files)
+            staged_segment(f"{self._next:08d}-{number}", self._token, file)
+            for number, file in enumerate(packed.files)
         ]
         kept = [at for at in range(len(entries)) if at not in packed.refused]
         table = table_of([entries[at] for at in kept], [packed.places[at] for at in kept])
@@ -261,7 +256,7 @@ class Journal:
         if memos:
             head["memos"] = dict(memos)
         self._commit(
-            Record(head, table), [(one, data) for one, (_, data) in zip(files, packed.files, strict=True)]
+            Record(head, table), [(one, file[1]) for one, file in zip(files, packed.files, strict=True)]
         )
         if self._records > _LONG:
             self.compact(smaller_than=None)
@@ -316,6 +311,7 @@ class Journal:
         from fetchline.journal.compacting import gathered
 
         self._commit(gathered(self.standing, names))
+        self.supersede()
 
     def supersede(self) -> None:
         """Rows of older outcomes are in the files of values: they are to be cleared away at the end."""
@@ -370,6 +366,8 @@ def recover(objects: ObjectStore, standing: Standing) -> None:
     """Bring to its end what another run had begun."""
     if standing.problems:
         return
+    if standing.is_mistold and standing.identity is not None:
+        put_identity(objects, standing.identity)
     for segment in standing.staged:
         objects.rename(segment.staged, segment.name)
     standing.staged.clear()

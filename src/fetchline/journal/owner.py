@@ -28,6 +28,7 @@ STALE_S = 30.0
 _LEAVE_S = 5.0  # a sign of life that is on its way may be slow; one that comes too late goes stale
 _FOLDER = "owner/"
 _log = logging.getLogger("fetchline")
+_here: set[str] = set()  # the owners of this process
 
 
 class Owner:
@@ -39,15 +40,21 @@ class Owner:
 
     def __init__(self, objects: ObjectStore, run: str) -> None:
         self._objects = objects
-        self._said = {**who(), "run": run, "since": time.time()}
-        self.name = self._acquire()
+        self._id = uuid.uuid4().hex
+        self._said = {**who(), "id": self._id, "run": run, "since": time.time()}
+        _here.add(self._id)
+        try:
+            self.name = self._acquire()
+        except BaseException:
+            _here.discard(self._id)
+            raise
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="fetchline-store-owner", daemon=True)
         self._thread.start()
 
     def _acquire(self) -> str:
         while True:
-            found = sorted(one.name for one in self._objects.list(_FOLDER) if _number(one.name) is not None)
+            found = self._marks()
             last = found[-1] if found else None
             if last is not None:
                 self._refuse_if_alive(last)
@@ -57,6 +64,14 @@ class Owner:
                     self._objects.delete(old)
                 return name
 
+    def _marks(self) -> list[str]:
+        """The marks there are, the newest one last; what looked at them and was killed is swept up."""
+        there = list(self._objects.list(_FOLDER))
+        for one in there:
+            if _number(one.name) is None and one.age_s > STALE_S > 0:
+                self._objects.delete(one.name)
+        return sorted(one.name for one in there if _number(one.name) is not None)
+
     def _refuse_if_alive(self, name: str) -> None:
         try:
             other = json.loads(self._objects.get(name))
@@ -65,9 +80,10 @@ class Owner:
         except ValueError:
             other = {}
         if not is_dead(other) and self._age(name) < STALE_S:
+            someone = f"process {other['pid']} on {other['host']}" if "pid" in other else "somebody unknown"
             raise StoreBusy(
-                f"{self._objects.url} is in use by process {other.get('pid')} on {other.get('host')}, since "
-                f"{_ago(other.get('since'))}: wait for it, or end it"
+                f"{self._objects.url} is in use by {someone}, since {_ago(other.get('since'))}: wait for it, or "
+                "end it"
             )
 
     def _age(self, name: str) -> float:
@@ -86,6 +102,8 @@ class Owner:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
             try:
+                if self._marks()[-1:] > [self.name]:  # it was taken over; its next step will find that out
+                    return
                 self._objects.put(self.name, self._text())
             except Exception as error:  # the log is what counts
                 _log.warning("%s: the sign of life was not written: %s", self._objects.url, error)
@@ -94,6 +112,7 @@ class Owner:
         """Let others write."""
         self._ended.set()
         self._thread.join(_LEAVE_S)
+        _here.discard(self._id)
         try:
             self._objects.delete(self.name)
         except OSError as error:
@@ -129,11 +148,16 @@ def who() -> dict[str, Any]:
 
 
 def is_dead(other: dict[str, Any]) -> bool:
-    """Whether it is known to be a process of this machine that is gone, be it that its number is another's now."""
+    """Whether it is known to be of a process of this machine that is gone, be it that its number is another's now.
+
+    Or of this one, which could not take its mark away when it had done: the disk had failed.
+    """
     if other.get("host") != platform.node():
         return False
     if other.get("boot") != _boot():
         return True
+    if other.get("pid") == os.getpid() and "id" in other:
+        return other["id"] not in _here
     if other.get("born") is not None:
         return bool(_born(other["pid"]) != other["born"])
     if os.name == "posix":

@@ -2,14 +2,15 @@
 
 Layout:
 
-    run.json               what is asked for: fetcher, version, params, schema
+    run.json               what is asked for: fetcher, version, params, schema; for people, as the log has it too
     log/00000001           records, see ``records``; each is created exclusively, so that one writer makes it
     data/00000001-0.parquet   values, under one another; the record of that number says what is where
     staged/...             values whose record is not in the log yet, or that have not been given their name
     owner/00000001         who writes
 
 Kinds of records: ``run`` (a run begins), ``results`` (outcomes, where their values are, and memos of tasks that are
-not ready), ``end`` (a run has ended), ``snapshot`` (all outcomes so far: what older records say of them is void).
+not ready), ``end`` (a run has ended), ``snapshot`` (all outcomes so far: what older records say of them is void; of
+those it ``keeps`` the ones that say of runs).
 """
 
 from __future__ import annotations
@@ -57,8 +58,10 @@ class Standing:
         staged: segments that are in the log and have not been given their name.
         problems: what is wrong, by name.
         drops: objects that a snapshot made superfluous, and that are still there.
-        strays: staged objects that are in no record.
+        strays: staged objects that are in no record, or have been given their name.
         written: when the newest record was, in seconds since 1970.
+        is_mistold: what people read in ``run.json`` is not what the log says: it is damaged, or of a run that was
+            killed before its record was there.
     """
 
     identity: dict[str, Any] | None = None
@@ -74,6 +77,7 @@ class Standing:
     drops: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     written: float = 0.0
+    is_mistold: bool = False
 
     @property
     def entries(self) -> pl.DataFrame:
@@ -111,11 +115,18 @@ def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) ->
                 standing.problems[name] = str(error)
     snapshots = [number for number, record in records.items() if record.head["kind"] == "snapshot"]
     standing.first = snapshots[-1] if snapshots else 1
-    for number in range(standing.first, standing.last):
+    kept = records[snapshots[-1]].head.get("keeps", ()) if snapshots else ()
+    for number in (*kept, *range(standing.first, standing.last)):
         if number not in numbers:
             standing.problems[log_name(number)] = "is missing"
     for number, record in records.items():
         _take(standing, number, record)
+    if standing.asked not in records:  # it was put aside
+        standing.asked = None
+    if standing.runs and standing.identity is not None:
+        known = standing.runs[-1]["identity"]
+        standing.is_mistold = standing.identity != known
+        standing.identity = known
     _look_at_files(standing, there, records)
     return standing
 
@@ -169,7 +180,7 @@ def _take(standing: Standing, number: int, record: Record) -> None:
             standing.asked = head.get("same_as", None if record.table is None else number)
         case "end":
             if standing.runs:
-                standing.runs[-1]["end"] = head
+                standing.runs[-1]["end"] = {**head, "number": number}
         case "results" | "snapshot" if number >= standing.first:
             base = len(standing.segments)
             standing.segments += [Segment(**one) for one in head["files"]]
@@ -200,11 +211,12 @@ def based(table: pl.DataFrame, base: int) -> pl.DataFrame:
 def _look_at_files(standing: Standing, there: dict[str, int], records: dict[int, Record]) -> None:
     known: set[str] = set()
     for segment in standing.segments:
-        known.update((segment.name, segment.staged))
-        if segment.name in there:
+        known.add(segment.name)
+        if segment.name in there:  # with its staged one, if its renaming was interrupted
             if there[segment.name] != segment.size:
                 standing.problems[segment.name] = f"has {there[segment.name]:,} bytes of {segment.size:,}"
         elif segment.staged in there:
+            known.add(segment.staged)
             standing.staged.append(segment)
         else:
             standing.problems[segment.name] = "is missing"

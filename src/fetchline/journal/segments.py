@@ -15,7 +15,7 @@ from fetchline.journal.records import Broken, digest_of
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Packed", "Segment", "Shelf", "pack"]
+__all__ = ["Packed", "Segment", "Shelf", "checked", "pack", "staged_segment", "to_parquet"]
 
 _KEPT_BYTES = 256 << 20
 _KEPT_FILES = 16
@@ -31,6 +31,7 @@ class Segment:
         staged: where it is until its record is in the log, and until it has been given its name.
         kind: of its values.
         size, digest: of its bytes.
+        rows: how many it has, outdated ones too.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Segment:
     kind: int
     size: int
     digest: str
+    rows: int
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -48,12 +50,12 @@ class Packed:
     """Entries as files.
 
     Attributes:
-        files: kind and bytes of each.
+        files: kind, bytes and number of rows of each.
         places: for each entry the number of its file, its first row and its number of rows.
         refused: positions of entries that could not be written, and why; the others are as if they were not there.
     """
 
-    files: list[tuple[int, bytes]]
+    files: list[tuple[int, bytes, int]]
     places: list[tuple[int, int, int]]
     refused: dict[int, Exception]
 
@@ -93,11 +95,24 @@ def _pack_group(entries: Sequence[Entry], positions: list[int], kind: int, packe
         packed.refused[positions[0]] = why
         return
     number, row = len(packed.files), 0
-    packed.files.append((kind, data))
     for at, entry in zip(positions, some, strict=True):
         rows = entry.value.height if kind == FRAME else 1
         packed.places[at] = (number, row, rows)
         row += rows
+    packed.files.append((kind, data, row))
+
+
+def staged_segment(name: str, token: str, file: tuple[int, bytes, int]) -> Segment:
+    """Name a file of values; ``token`` tells staged files of one writer from those of another."""
+    kind, data, rows = file
+    return Segment(
+        name=f"data/{name}.parquet",
+        staged=f"staged/{name}-{token}.parquet",
+        kind=kind,
+        size=len(data),
+        digest=digest_of(data),
+        rows=rows,
+    )
 
 
 def _parquet(entries: Sequence[Entry], kind: int) -> bytes:
