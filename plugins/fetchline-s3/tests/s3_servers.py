@@ -76,8 +76,13 @@ def seaweed() -> Iterator[str]:
             *("-s3", f"-s3.port={port}", f"-s3.port.grpc={grpc}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
             *("-master.volumeSizeLimitMB=64", "-volume.max=20", *options),
         ]
-        with _running(command, port) as endpoint:
-            yield endpoint
+        try:
+            with _running(command, port) as endpoint:
+                yield endpoint
+        finally:
+            for number in (port, grpc, *ports.values()):  # it has them there and leaves them
+                for socket_file in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                    socket_file.unlink()
 
 
 @contextlib.contextmanager
