@@ -50,6 +50,10 @@ PROMISES = (
         "A session is opened where it is used, once for its scope, and closed exactly once.",
         ("yes", "yes", "yes", "yes", "closed at the next run or with the pool's process"),
     ),
+    Promise(
+        "durable",
+        "With a store, what was reported is on disk: killed at any moment, the same call goes on.",
+    ),
     Promise("plain_calls", "A direct call is a plain call: no executor takes part.", ("-",) * 5),
     Promise("hooks_cannot_hurt", "An observer that raises hurts nobody."),
 )

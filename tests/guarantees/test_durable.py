@@ -178,4 +178,5 @@ def _files(store: Path) -> dict[str, bytes]:
         path.relative_to(store).as_posix(): path.read_bytes()
         for path in sorted(store.rglob("*"))
         if path.is_file()
+        and path.parent.name != ".drafts"  # it may have been stopped in the middle of a file
     }

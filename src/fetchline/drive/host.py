@@ -238,8 +238,8 @@ class Host(_Desk):
 
     def _wait(self) -> None:
         if self._inline:
-            self._attempt()
             until = time.monotonic() + _BURST_S
+            self._attempt()
             while self._next is not None and not self.emits and self._next.began < until:
                 self._attempt()
         elif self.expect(self._gate):
