@@ -68,6 +68,7 @@ class Run:
         on_loop: bool = False,
         feeder: bool = False,
         alike: bool = False,
+        part: bool = False,
     ) -> None:
         decided = self.decided = decide(fetcher, options, progress=progress)
         self.fetcher, self.config, self.crew, self.key = (
@@ -92,6 +93,7 @@ class Run:
                 fetcher=decided.fetcher,
                 params=decided.params,
                 key=decided.key,
+                part=part,  # of the items of a run before
             )
         self.book: Book | None = None
         self.info = RunInfo(
@@ -466,7 +468,7 @@ class Run:
         """Run some items once more, with the same options."""
         # What failed once may again: that is told with the rest, not raised in their place.
         config = replace(self._config_again(), on_error="collect")
-        return Run(self.fetcher, items, {"config": config}, progress="auto").batch_here()
+        return Run(self.fetcher, items, {"config": config}, progress="auto", part=True).batch_here()
 
     def undo(self, results: Sequence[Result[Any]], undone: set[int], options: dict[str, Any]) -> Batch[Any]:
         """Undo the successes among some results."""

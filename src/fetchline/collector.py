@@ -140,6 +140,7 @@ class Collector:
             result = self.record(slot)
             assert isinstance(result, Failure)
             self.raised = result
+            self._run.source.stop()  # one whose value could not be stored has stopped nothing yet
 
     def _tell(self, settled: list[Slot]) -> None:
         for slot in settled:

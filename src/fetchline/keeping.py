@@ -14,6 +14,7 @@ from typing import Any, Protocol, overload
 
 from fetchline.columns import Hit, Reading, Row
 from fetchline.core.slots import DONE, FAILED, Slot, Troubles
+from fetchline.frames import as_frame
 from fetchline.interfaces import Verdict
 from fetchline.items import Grid, key_of, uniform_type
 from fetchline.journal.encoding import encode, is_text
@@ -25,6 +26,12 @@ __all__ = ["Book", "Ledger", "item_text", "may_repeat", "whole_keys"]
 FLUSH_S = 1.0
 _MOST_BYTES = 64 << 20
 _MOST_ENTRIES = 20_000
+_FRAMES = {
+    ("polars", "DataFrame"),
+    ("polars", "LazyFrame"),
+    ("pyarrow", "Table"),
+    ("pandas", "DataFrame"),
+}
 _log = logging.getLogger("fetchline")
 
 
@@ -44,6 +51,8 @@ class Ledger(Protocol):
 
 class Book:
     """Takes settled slots, and reports them when they are in the store.
+
+    After an error of the store it takes nothing and writes nothing: what it was not told of has not happened.
 
     Args:
         ledger: the store.
@@ -89,11 +98,14 @@ class Book:
         self._since = 0.0
         self._memos: dict[str, str] = {}
         self._last_memos: dict[str, str] = {}
+        self._is_broken = False
 
     # -- taking ---------------------------------------------------------------------------------------------
 
     def take(self, settled: Iterable[Slot]) -> None:
         """Take settled slots; those that were stored before are reported at once."""
+        if self._is_broken:
+            return
         hits: list[Slot] = []
         others: list[Slot] = []
         for slot in settled:
@@ -199,7 +211,7 @@ class Book:
         self._bytes = 0
         rows: dict[str, int] = {}
         if entries or memos:
-            for key, row in zip(entries, self._ledger.write(list(entries.values()), memos), strict=True):
+            for key, row in zip(entries, self._write(list(entries.values()), memos), strict=True):
                 if row is None:
                     continue
                 if isinstance(row, int):
@@ -218,6 +230,13 @@ class Book:
                 row = rows.get(key, self._known.get(key))
                 if slot.state == DONE and slot.verdict is None and isinstance(row, int):
                     self._hold(slot.index, Row(row))
+
+    def _write(self, entries: list[Entry], memos: dict[str, str]) -> list[int | Exception | None]:
+        try:
+            return self._ledger.write(entries, memos)
+        except BaseException:
+            self._is_broken = True
+            raise
 
     def close(self, end: dict[str, Any]) -> None:
         """Write what is left, and let others at the store."""
@@ -266,10 +285,12 @@ def _is_of_a_stop(slot: Slot) -> bool:
 
 
 def _encoded(value: Any) -> tuple[int, Any]:
-    if hasattr(value, "estimated_size") and hasattr(
-        value, "columns"
-    ):  # a frame; polars is not imported for it
-        return FRAME, value
+    kind = type(value)
+    if (
+        kind.__module__.partition(".")[0],
+        kind.__name__,
+    ) in _FRAMES:  # none of their homes is imported for it
+        return FRAME, as_frame(value, "")
     if isinstance(value, bytes | bytearray | memoryview):
         return BODY, bytes(value)
     return TEXT, encode(value)

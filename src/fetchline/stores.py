@@ -140,7 +140,9 @@ class RunStore:
         fetcher: Fetcher[Any, Any, Any],
         params: Mapping[str, Any],
         key: Callable[[Any], str] | None,
+        part: bool = False,
     ) -> None:
+        self._part = part
         self._fetcher, self._params = fetcher, params
         self._on_change = on_change or "refuse"
         self._reuse: Reuse = "none" if on_change == "refetch" else reuse or "successes"
@@ -173,6 +175,7 @@ class RunStore:
                 items=items,
                 about=about,
                 on_change=self._on_change,
+                part=self._part,
             )
             self.known.update(memos_of(journal.standing))
             if learn(self.known, journal.standing, self._reuse, journal.known):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -712,3 +713,122 @@ def test_a_run_ends_well_though_its_store_cannot_be_tidied_up(
     monkeypatch.undo()
     assert fl.verify(tmp_path) == {}
     assert fl.open_run(tmp_path).n_succeeded == 30
+
+
+# -- what a review found -----------------------------------------------------------------------------------
+
+
+def test_retrying_failures_leaves_what_was_asked_for_as_it_is(store: Any) -> None:
+    served = Served()
+    served.bad = {"S1", "S3"}
+    batch = fl.run(served.fetcher(), SYMBOLS[:5], store=store, **QUIET)
+    served.bad = {"S3"}
+    merged = batch.retry_failed()
+    assert [failure.key for failure in merged.failures] == ["S3"]
+    read = fl.open_run(store)
+    assert [result.key for result in read] == SYMBOLS[:5]
+    assert_frame_equal(read.frame(), merged.frame())
+    served.bad.clear()
+    assert fl.resume(store, served.fetcher(), **QUIET).n_succeeded == 5
+
+
+def test_items_of_an_iterator_stand_in_the_order_in_which_they_came(store: Any) -> None:
+    served = Served()
+    served.bad = {"S1"}
+    fl.run(served.fetcher(), iter(SYMBOLS[:3]), store=store, **QUIET).retry_failed()
+    served.bad.clear()
+    fl.run(served.fetcher(), iter(SYMBOLS[:4]), store=store, **QUIET).retry_failed()
+    assert [result.key for result in fl.open_run(store)] == SYMBOLS[:4]
+    fl.compact(store)
+    assert [result.key for result in fl.open_run(store)] == SYMBOLS[:4]
+
+
+def test_a_long_item_in_the_calling_thread_does_not_keep_others_from_the_disk(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def long(n: int) -> int:
+        time.sleep(0.15)
+        seen.append(len(fl.open_run(tmp_path)))
+        return n
+
+    fl.run(long, iter(range(3)), store=tmp_path, executor="serial", **QUIET)
+    assert seen == [0, 1, 2]
+
+
+def test_lazy_frames_and_tables_of_others_are_stored_as_frames(store: Any) -> None:
+    import pyarrow as pa
+
+    values = {"lazy": pl.LazyFrame({"a": [1]}), "arrow": pa.table({"a": [1]})}
+    fl.run(lambda key: values[key], list(values), store=store, **QUIET)
+    for value in fl.open_run(store).values:
+        assert_frame_equal(value, pl.DataFrame({"a": [1]}))
+
+
+def test_a_value_that_cannot_be_stored_stops_a_run_that_wants_to_know(store: Any) -> None:
+    calls: list[int] = []
+
+    def unstorable(n: int) -> object:
+        calls.append(n)
+        return object()
+
+    with pytest.raises(fl.BatchFailed, match="cannot be stored"):
+        fl.run(unstorable, iter(range(100_000)), store=store, on_error="raise", workers=2, **QUIET)
+    assert len(calls) < 100_000
+
+
+def _failing(after: int) -> Any:
+    """A store in memory that is full after so many objects."""
+    from fetchline.builtin.memory import Memory
+
+    class Full(Memory):
+        left = after
+
+        def put(self, name: str, data: bytes) -> None:
+            if name.startswith("staged/"):
+                Full.left -= 1
+                if Full.left < 0:
+                    raise OSError(28, "No space left on device")
+            super().put(name, data)
+
+    return Full()
+
+
+@pytest.mark.parametrize("way", ["arun", "astream", "stream", "submit"])
+def test_an_error_of_the_store_ends_every_kind_of_run_and_lets_others_at_it(way: str) -> None:
+    import asyncio
+
+    place = _failing(2)
+
+    async def square(n: int) -> int:
+        return n * n
+
+    async def on_loop() -> None:
+        if way == "arun":
+            await fl.arun(square, iter(range(100_000)), store=place, progress=None)
+        else:
+            async for _ in fl.astream(square, iter(range(100_000)), store=place):
+                pass
+
+    with pytest.raises(fl.StoreFailed, match="No space left") as caught:
+        if way in ("arun", "astream"):
+            asyncio.run(asyncio.wait_for(on_loop(), 60))
+        elif way == "stream":
+            list(fl.stream(square, iter(range(100_000)), store=place))
+        else:
+            fl.submit(square, iter(range(100_000)), store=place).result(60)
+    assert caught.value.batch is not None
+    assert list(place.list("owner/")) == []
+    type(place).left = 1 << 30
+    assert fl.run(square, range(100), store=place, on_change="keep", **QUIET).n_succeeded == 100
+
+
+def test_a_store_can_be_read_while_it_is_written(tmp_path: Path) -> None:
+    job = fl.submit(lambda n: {"n": n}, range(20_000), store=tmp_path, executor="serial")
+    streamed = iter(fl.stream(lambda n: {"n": n}, iter(range(3_000)), store=tmp_path / "stream"))
+    heights = []
+    for count, _ in enumerate(streamed, 1):
+        if count % 200 == 0:
+            heights.append(fl.open_run(tmp_path / "stream").frame().height)
+    assert heights == sorted(heights)
+    assert all(height >= count for height, count in zip(heights, range(200, 3_001, 200), strict=True))
+    assert job.result(60).n_succeeded == 20_000

@@ -28,6 +28,7 @@ _TICK_S = 0.1
 # A signal that comes just before a lock is waited for does not end the wait: nobody would look at it.
 _LOOK_S = 0.25
 _BURST_S = 0.02  # attempts made here between two looks at what they came to
+_LONG_S = 0.1
 _END_S = 0.5  # for coroutines to unwind and killed processes to be noticed
 
 
@@ -86,6 +87,7 @@ class _Desk:
             self._alarm = 1 << 62 if ordered else 1
         else:
             self._alarm = max(1, min(4096, window // 2))
+        self._was_long = False
         self._stop_at: float | None = None
         self._end_at: float | None = None
 
@@ -101,7 +103,7 @@ class _Desk:
             heads = settled if self.emits else []
         if self.book is not None:
             self.book.look()
-            if heads:
+            if heads or self._was_long:
                 self.book.flush()
         if self.tick is not None:
             self.tick()
@@ -238,10 +240,13 @@ class Host(_Desk):
 
     def _wait(self) -> None:
         if self._inline:
-            until = time.monotonic() + _BURST_S
+            began = time.monotonic()
+            until = began + _BURST_S
             self._attempt()
             while self._next is not None and not self.emits and self._next.began < until:
                 self._attempt()
+            # The next one may be as long, and nobody writes meanwhile what has come of these.
+            self._was_long = time.monotonic() - began > _LONG_S
         elif self.expect(self._gate):
             self._gate.wait(self.nap())
 

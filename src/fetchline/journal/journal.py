@@ -38,6 +38,7 @@ _COLUMNS = ("key", "index", "kind", "file", "offset", "rows", "code", "error", "
 _MANY = 64  # records, or tiny files: more are gathered at the end of a run
 _LONG = 1000  # records: more are gathered while the run goes on
 _TINY = 1 << 20
+_LOOKS = 5
 _log = logging.getLogger("fetchline")
 _SMALL = 32 << 20
 
@@ -192,6 +193,7 @@ class Journal:
         items: Callable[[], Iterable[str | None]] | None,
         about: Mapping[str, Any],
         on_change: str = "refuse",
+        part: bool = False,
     ) -> None:
         """Say that a run begins.
 
@@ -201,6 +203,7 @@ class Journal:
             items: gives the items themselves, as text; None if they are the numbers that their keys say.
             about: more to be said of the run.
             on_change: what to do if the store is of another identity: ``refuse``, or take it over.
+            part: it goes over some items of the last run again; that one stays what was asked for.
 
         Raises:
             StoreMismatch: the store holds the results of something else.
@@ -214,9 +217,13 @@ class Journal:
             self.standing.identity = dict(identity)
         head: dict[str, Any] = {"kind": "run", "run": self._run, "identity": identity, **about}
         table = None
-        if keys is not None:
+        last = self.standing.runs[-1] if self.standing.asked is not None else {}
+        if part:
+            head |= {"asked": last["asked"]} if "asked" in last else {}
+            if self.standing.asked is not None:
+                head["same_as"] = self.standing.asked
+        elif keys is not None:
             head["asked"] = _digest(keys)
-            last = self.standing.runs[-1] if self.standing.asked is not None else {}
             if last.get("asked") == head["asked"]:
                 head["same_as"] = self.standing.asked
             else:
@@ -383,13 +390,12 @@ def read(objects: ObjectStore) -> Standing:
         StoreFailed: it could not be read.
     """
     with as_store_failed(objects):
-        standing = read_standing(objects)
-        if standing.problems:
-            # While somebody writes, what was listed before the log was read may be older than it.
+        for _ in range(_LOOKS):
             standing = read_standing(objects)
-    if standing.problems:
-        raise damaged(objects, standing.problems)
-    return standing
+            if not standing.problems:
+                return standing
+            # While somebody writes, what was listed first may be older than what was listed last.
+    raise damaged(objects, standing.problems)
 
 
 def put_identity(objects: ObjectStore, identity: Mapping[str, Any]) -> None:

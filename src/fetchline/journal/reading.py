@@ -19,6 +19,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fetchline.errors import StoreError
@@ -81,11 +82,19 @@ class Standing:
 
     @property
     def entries(self) -> pl.DataFrame:
-        """The newest outcome of each key, by the place of its item; ``row`` is its number among all outcomes."""
+        """The newest outcome of each key; ``row`` is its number among all outcomes.
+
+        They stand in the order of the items, as of the run that first had an outcome of each.
+        """
         import polars as pl
 
         whole = pl.concat(self.tables or [table_of([], [])]).with_row_index("row")
-        last = whole.unique("key", keep="last", maintain_order=True).filter(pl.col("kind") != GONE)
+        last = whole.unique("key", keep="last", maintain_order=True)
+        if last.height < whole.height:
+            first = whole.unique("key", keep="first", maintain_order=True).select("key", "index")
+            last = last.drop("index").join(first, on="key", how="left", maintain_order="left")
+            last = last.select(whole.columns)
+        last = last.filter(pl.col("kind") != GONE)
         return last.sort("index", maintain_order=True)
 
 
@@ -108,8 +117,10 @@ def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) ->
     records: dict[int, Record] = {}
     names = [log_name(number) for number in numbers]
     with ThreadPoolExecutor(_AT_ONCE, "fetchline-log") as pool:  # each takes a while in a bucket
-        for number, name, data in zip(numbers, names, pool.map(objects.get, names), strict=True):
+        for number, name, data in zip(numbers, names, pool.map(partial(_get, objects), names), strict=True):
             try:
+                if data is None:  # it was there a moment ago: somebody is at work
+                    raise Broken("is missing")
                 records[number] = _narrowed(unseal(name, data), columns)
             except Broken as error:
                 standing.problems[name] = str(error)
@@ -129,6 +140,13 @@ def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) ->
         standing.identity = known
     _look_at_files(standing, there, records)
     return standing
+
+
+def _get(objects: ObjectStore, name: str) -> bytes | None:
+    try:
+        return objects.get(name)
+    except FileNotFoundError:
+        return None
 
 
 def asked_of(objects: ObjectStore, standing: Standing) -> pl.DataFrame | None:
