@@ -90,6 +90,8 @@ def test_looking_after_a_store_may_be_killed_at_any_call(
     whole = bench.do(chore)
     told = [] if chore == "repair" else ITEMS
     points = _points(whole["calls"], how)
+    if chore == "refetch" and how == "before" and not LONG:
+        points = points[::2]
     for at in points:
         assert bench.do(chore, at=at, how=how)["signal"] == SIGKILL
         bench.check(told, (chore, how, at, whole["calls"][at - 1]), mended=chore == "repair")

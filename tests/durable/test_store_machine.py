@@ -329,5 +329,5 @@ def _stored_in(held: dict[str, tuple[bytes, float]]) -> dict[str, Outcome]:
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = settings(
-    max_examples=2000 if os.environ.get("FETCHLINE_LONG") else 60, stateful_step_count=20, deadline=None
+    max_examples=2000 if os.environ.get("FETCHLINE_LONG") else 30, stateful_step_count=20, deadline=None
 )

@@ -16,7 +16,7 @@ those it ``keeps`` the ones that say of runs).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -116,14 +116,13 @@ def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) ->
     standing.last = numbers[-1] if numbers else 0
     records: dict[int, Record] = {}
     names = [log_name(number) for number in numbers]
-    with ThreadPoolExecutor(_AT_ONCE, "fetchline-log") as pool:  # each takes a while in a bucket
-        for number, name, data in zip(numbers, names, pool.map(partial(_get, objects), names), strict=True):
-            try:
-                if data is None:  # it was there a moment ago: somebody is at work
-                    raise Broken("is missing")
-                records[number] = _narrowed(unseal(name, data), columns)
-            except Broken as error:
-                standing.problems[name] = str(error)
+    for number, name, data in zip(numbers, names, _get_all(objects, names), strict=True):
+        try:
+            if data is None:  # it was there a moment ago: somebody is at work
+                raise Broken("is missing")
+            records[number] = _narrowed(unseal(name, data), columns)
+        except Broken as error:
+            standing.problems[name] = str(error)
     snapshots = [number for number, record in records.items() if record.head["kind"] == "snapshot"]
     standing.first = snapshots[-1] if snapshots else 1
     kept = records[snapshots[-1]].head.get("keeps", ()) if snapshots else ()
@@ -140,6 +139,14 @@ def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) ->
         standing.identity = known
     _look_at_files(standing, there, records)
     return standing
+
+
+def _get_all(objects: ObjectStore, names: Sequence[str]) -> Iterator[bytes | None]:
+    if len(names) <= _AT_ONCE:
+        yield from map(partial(_get, objects), names)
+        return
+    with ThreadPoolExecutor(_AT_ONCE, "fetchline-log") as pool:  # each takes a while in a bucket
+        yield from pool.map(partial(_get, objects), names)
 
 
 def _get(objects: ObjectStore, name: str) -> bytes | None:
