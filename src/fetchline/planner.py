@@ -110,12 +110,13 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
         try:
             check(item)
             bind_item(found, decided.params, item, decided.use)
+            name = key_of(item) if key is None else key(item)
+            if store is not None:
+                store.meet(item, name)
         except (TypeError, ValueError) as error:
             refused.append((item, str(error)))
         else:
-            keys.append(key_of(item) if key is None else key(item))
-            if store is not None:
-                store.meet(item, keys[-1])
+            keys.append(name)
     once = decided.config.dedupe or store is not None
     asked = list(dict.fromkeys(keys)) if once else keys
     fetched = [one for one in asked if store is None or not store.has(one)]

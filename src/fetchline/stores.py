@@ -164,8 +164,7 @@ class RunStore:
             self._ledger = self._open_files()
             return self._ledger
         for key in keys or ():
-            if not is_text(key):
-                raise ValueError(f"the key {key!r} is no Unicode text, and cannot be stored: pass key=")
+            _check_text(key)
         journal = self._ledger = Journal(self.objects, run.id)
         try:
             about = {"executor": run.executor, "concurrency": run.concurrency, "total": run.total}
@@ -241,11 +240,17 @@ class RunStore:
         return self._files is not None
 
     def meet(self, item: Any, key: str) -> None:
-        """An item is taken in."""
+        """An item is taken in.
+
+        Raises:
+            ValueError: it could not be stored.
+        """
         if isinstance(self._ledger, FileLedger):
             known = self._ledger.meet(item, key)
             if known is not None:
                 self.known[key] = known
+        else:
+            _check_text(key)
 
     def load(self, row: int, key: str) -> Any:
         """Read a value."""
@@ -256,3 +261,8 @@ class RunStore:
         """Read rows lazily."""
         assert self._ledger is not None
         return self._ledger.scan(rows)
+
+
+def _check_text(key: str) -> None:
+    if not is_text(key):
+        raise ValueError(f"the key {key!r} is no Unicode text, and cannot be stored: pass key=")
