@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,17 @@ from fetchline.summary import Summary
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["RunState", "asked_before", "compact", "list_runs", "open_run", "resume", "run_state", "verify"]
+__all__ = [
+    "RunState",
+    "asked_before",
+    "compact",
+    "list_runs",
+    "open_run",
+    "resume",
+    "run_places",
+    "run_state",
+    "verify",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +101,23 @@ def list_runs(folder: str | Path = ".") -> Iterator[RunState]:
     Raises:
         NotADirectoryError: there is no such directory.
     """
+    for place in run_places(folder):
+        with contextlib.suppress(StoreError):
+            yield run_state(place)
+
+
+def run_places(folder: str | Path = ".") -> Iterator[Path]:
+    """Find where runs are, in a directory and in those below it, the damaged ones too.
+
+    Raises:
+        NotADirectoryError: there is no such directory.
+    """
     root = Path(folder)
     if not root.is_dir():
         raise NotADirectoryError(f"{folder} is no directory")
     for path in sorted(root.rglob(IDENTITY)):
         if (path.parent / "log").is_dir():
-            try:
-                yield run_state(path.parent)
-            except StoreError:
-                continue
+            yield path.parent
 
 
 def open_run(store: Any, fetcher: Any = None) -> Batch[Any]:

@@ -532,6 +532,10 @@ def test_runs_are_found_below_a_directory(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other/run.json").write_text("{}")
     assert [state.fetcher for state in fl.list_runs(tmp_path)] == ["abs", "len"]
+    next((tmp_path / "2024/q1/data").iterdir()).unlink()
+    assert [state.fetcher for state in fl.list_runs(tmp_path)] == ["len"]
+    with pytest.raises(NotADirectoryError):
+        next(fl.list_runs(tmp_path / "none"))
 
 
 def test_what_is_asked_for_can_be_read_by_people(tmp_path: Path) -> None:
