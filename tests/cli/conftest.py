@@ -73,6 +73,18 @@ def text(name: str) -> bytes:
     return name.encode()
 
 
+@fl.fetcher("shop.body", decode="csv")
+def body(name: str) -> bytes:
+    return f"name,n\\n{name},1\\n".encode()
+
+
+@fl.fetcher("shop.keyed")
+def keyed(name: str) -> pl.DataFrame:
+    import polars as pl
+
+    return pl.DataFrame({"key": [7]})
+
+
 @fl.fetcher("shop.loud")
 def loud(name: str) -> dict:
     print("loud", name)

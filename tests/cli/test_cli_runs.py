@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import Result
+
+import fetchline as fl
 
 Invoke = Callable[..., Result]
 
@@ -120,3 +125,149 @@ def test_a_run_is_compacted(invoke: Invoke, stored: str) -> None:
     invoke("run", "shop.daily", "IBM", "--store", stored)
     assert invoke("runs", "compact", stored).exit_code == 0
     assert len(list(Path(stored, "data").iterdir())) == 1
+
+
+@pytest.fixture
+def running(invoke: Invoke) -> Iterator[str]:
+    """A run that has one of its two results on disk and waits with the other."""
+    told, may_end = threading.Event(), threading.Event()
+
+    def waits(symbol: str) -> dict[str, str]:
+        if symbol == "MSFT":
+            assert may_end.wait(60)
+        return {"symbol": symbol}
+
+    job = fl.submit(
+        waits, ["AAPL", "MSFT"], store="runs/now", concurrency=2, on_progress=lambda *_: told.set()
+    )
+    try:
+        assert told.wait(60)
+        yield "runs/now"
+    finally:
+        may_end.set()
+        assert job.result(60).n_succeeded == 2
+
+
+def test_a_run_that_goes_on_can_be_looked_at(invoke: Invoke, running: str) -> None:
+    assert invoke("runs", "list").stdout.splitlines()[1].split()[2:6] == ["running", "1", "of", "2"]
+    shown = invoke("runs", "show", running)
+    assert "  succeeded  1 of 2\n  missing    1\n" in shown.stdout
+    assert "resume" not in shown.stderr  # it would be refused
+    assert invoke("runs", "export", running, "out.csv").exit_code == 0
+    assert Path("out.csv").read_text() == "key,symbol\nAAPL,AAPL\n"
+    assert invoke("runs", "verify", running).exit_code == 0
+
+
+def test_a_run_that_goes_on_is_left_alone(invoke: Invoke, running: str) -> None:
+    for arguments in (
+        ("run", "shop.daily", "AAPL", "--store", running),
+        ("runs", "compact", running),
+        ("runs", "verify", running, "--repair"),
+    ):
+        refused = invoke(*arguments)
+        assert refused.exit_code == 2, arguments
+        assert "is in use by process " in refused.stderr
+        assert refused.stderr.count("\n") == 1
+
+
+def test_a_damaged_run_is_named_beside_the_others(invoke: Invoke, stored: str) -> None:
+    invoke("run", "shop.daily", "IBM", "--store", "runs/two")
+    (data,) = Path("runs/two/data").iterdir()
+    data.unlink()
+    listed = invoke("runs", "list")
+    assert (listed.exit_code, len(listed.stdout.splitlines())) == (1, 2)
+    assert listed.stdout.splitlines()[1].startswith(stored)
+    assert f"data/{data.name} is missing" in listed.stderr
+    assert listed.stderr.count("\n") == 1
+
+
+def test_runs_are_listed_as_json(invoke: Invoke, stored: str) -> None:
+    invoke("run", "shop.daily", "IBM", "--store", "runs/two")
+    one, two = map(json.loads, invoke("runs", "list", "--json").stdout.splitlines())
+    assert Path(one["store"]) == Path(stored).resolve()
+    assert (one["succeeded"], one["failed"], one["total"], one["missing"]) == (2, 1, 3, 0)
+    assert one["codes"] == {"error": 1}
+    assert one["started"] <= one["updated"]
+    assert two["codes"] == {}
+    Path("empty").mkdir()
+    assert invoke("runs", "list", "empty", "--json").stdout == ""
+
+
+def test_where_there_is_no_run_nothing_is_said_to_be_well(invoke: Invoke) -> None:
+    for repair in ((), ("--repair",)):
+        result = invoke("runs", "verify", "nowhere", *repair)
+        assert (result.exit_code, "there is no run in" in result.stderr) == (2, True)
+    assert not Path("nowhere").exists()
+
+
+def test_what_was_put_aside_is_counted(invoke: Invoke, stored: str) -> None:
+    (data,) = Path(stored, "data").iterdir()
+    data.unlink()
+    assert "2 items without an outcome now" in invoke("runs", "verify", stored, "--repair").stderr
+
+
+def test_runs_alone_says_what_there_is(invoke: Invoke) -> None:
+    result = invoke("runs")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "  compact " in result.stdout
+
+
+def test_a_resumed_run_may_keep_what_the_store_has(invoke: Invoke, stored: str) -> None:
+    assert "attempts  0" in invoke("runs", "resume", stored, "--reuse", "all").stderr
+    assert "attempts  4" in invoke("runs", "resume", stored, "--reuse", "none").stderr  # XX twice
+    record = Path(stored, "run.json")
+    assert json.loads(record.read_text())["version"] == "1"
+    fl.run(_of_the_shop("2"), ["AAPL"], store="runs/newer", progress=None)
+    refused = invoke("runs", "resume", "runs/newer")
+    assert (refused.exit_code, "version: stored '2', now '1'" in refused.stderr) == (2, True)
+    kept = invoke("runs", "resume", "runs/newer", "--on-change", "keep")
+    assert (kept.exit_code, "attempts  0" in kept.stderr) == (0, True)
+
+
+def _of_the_shop(version: str) -> fl.Fetcher:
+    def daily(symbol: str) -> pl.DataFrame:
+        return pl.DataFrame({"symbol": [symbol]})
+
+    return fl.Fetcher.of(daily, name="shop.daily", version=version)
+
+
+def test_bodies_are_exported_as_their_fetcher_decodes_them(invoke: Invoke) -> None:
+    invoke("run", "shop.body", "AAPL", "--store", "runs/bodies")
+    assert invoke("runs", "export", "runs/bodies", "out.csv").exit_code == 0
+    assert Path("out.csv").read_text() == "key,name,n\nAAPL,AAPL,1\n"
+
+
+def test_a_format_is_said_where_the_suffix_says_none(invoke: Invoke, stored: str) -> None:
+    for form in ("parquet", "csv", "ndjson", "arrow"):
+        assert invoke("runs", "export", stored, "out", "--format", form).exit_code == 0
+    assert pl.read_ipc("out").height == 4
+
+
+def test_a_column_named_as_the_key_asks_for_another_name(invoke: Invoke) -> None:
+    invoke("run", "shop.keyed", "AAPL", "--store", "runs/keyed")
+    refused = invoke("runs", "export", "runs/keyed", "out.csv")
+    assert refused.exit_code == 1
+    assert "a column 'key' of their own; give --key-column another name" in refused.stderr
+    assert not Path("out.csv").exists()
+    assert invoke("runs", "export", "runs/keyed", "out.csv", "--key-column", "item").exit_code == 0
+    assert Path("out.csv").read_text() == "item,key\nAAPL,7\n"
+    assert invoke("runs", "export", "runs/keyed", "out.csv", "--key-column", "none").exit_code == 0
+    assert Path("out.csv").read_text() == "key\n7\n"
+
+
+def test_a_run_without_a_success_is_not_exported(invoke: Invoke) -> None:
+    invoke("run", "shop.daily", "XX", "--store", "runs/none")
+    result = invoke("runs", "export", "runs/none", "out.csv")
+    assert result.exit_code == 1
+    assert "no item succeeded, so out.csv is not written" in result.stderr
+    assert not Path("out.csv").exists()
+
+
+def test_frames_are_exported_without_their_app_and_bodies_say_that_it_is_missing(
+    invoke: Invoke, command: Callable[..., subprocess.CompletedProcess[str]], stored: str
+) -> None:
+    invoke("run", "shop.body", "AAPL", "--store", "runs/bodies")
+    frames = command("--app", "gone.py", "runs", "export", stored, "out.csv")
+    assert (frames.returncode, "there is no file gone.py" in frames.stderr) == (0, True)
+    bodies = command("runs", "export", "runs/bodies", "bodies.csv")
+    assert (bodies.returncode, "name its module, --app module" in bodies.stderr) == (1, True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fetchline.fetchers import Fetcher
     from fetchline.results import Failure
 
-__all__ = ["Ending", "run_batch"]
+__all__ = ["Ending", "key_of_option", "run_batch"]
 
 
 def run_batch(
@@ -78,6 +78,12 @@ def _display() -> Any:
     return settings().get("progress", "none").replace("none", "auto")
 
 
+def key_of_option(text: str) -> str | tuple[str, ...] | None:
+    """Make what ``frame(key=)`` takes of ``--key-column``."""
+    names = tuple(name.strip() for name in text.split(","))
+    return None if text == "none" else names if len(names) > 1 else text
+
+
 class Ending:
     """Where a batch goes.
 
@@ -95,8 +101,7 @@ class Ending:
         self._makes_frame = frame
         self._out = out
         self._failures = failures
-        names = tuple(name.strip() for name in key_column.split(","))
-        self._key = None if key_column == "none" else names if len(names) > 1 else key_column
+        self._key = key_of_option(key_column)
         self._limit = limit
 
     def check(self, items: Sequence[Any]) -> None:

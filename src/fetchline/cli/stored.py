@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fetchline.cli.common import Problem, Trouble, common_options
-from fetchline.cli.tables import check_target, sink
-from fetchline.cli.text import counted, table
+from fetchline.cli.completion import executor_names
+from fetchline.cli.tables import SUFFIXES, check_target, sink
+from fetchline.cli.text import counted, one_line, table
 
 if TYPE_CHECKING:
     from fetchline.runs import RunState
@@ -40,13 +44,7 @@ class _Reuse(click.ParamType):  # type: ignore[type-arg]  # generic since click 
             self.fail(str(error), param, ctx)
 
 
-_STORE = (
-    click.option(
-        "--store",
-        metavar="PLACE",
-        help="Keep results in a directory or at a URL, and do not fetch what is there; with {names} in it, a "
-        "file for each item: 'daily/{symbol}.parquet'.",
-    ),
+_KEPT = (
     click.option(
         "--reuse",
         type=_Reuse(),
@@ -59,11 +57,29 @@ _STORE = (
         help="If the store is of another version, schema or parameters.  [default: refuse]",
     ),
 )
+_STORE = (
+    click.option(
+        "--store",
+        metavar="PLACE",
+        help="Keep results in a directory or at a URL, and do not fetch what is there; with {names} in it, a "
+        "file for each item: 'daily/{symbol}.parquet'.",
+    ),
+    *_KEPT,
+)
 
 
 def store_options(command: F) -> F:
     """Add the options that say where results are kept."""
-    for option in reversed(_STORE):
+    return _add(_STORE, command)
+
+
+def _kept_options(command: F) -> F:
+    """Add those that say what is done with results that are there."""
+    return _add(_KEPT, command)
+
+
+def _add(options: Sequence[Callable[[F], F]], command: F) -> F:
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -81,9 +97,12 @@ def stored_options(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "store": Files(store) if "{" in store else store}
 
 
-@click.group()
-def runs() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def runs(ctx: click.Context) -> None:
     """Look at runs that were stored, go on with them, look after them."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 _PLACE = click.argument("store", metavar="STORE")
@@ -91,11 +110,37 @@ _PLACE = click.argument("store", metavar="STORE")
 
 @runs.command("list")
 @click.argument("folder", default=".", type=click.Path(file_okay=False, exists=True))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
 @common_options
-def list_(folder: str) -> None:
-    """List the runs in FOLDER and below it."""
-    from fetchline.runs import list_runs
+@click.pass_context
+def list_(ctx: click.Context, folder: str, as_json: bool) -> None:
+    """List the runs in FOLDER and below it.
 
+    Exit code 1 if one of them cannot be read: it is named on standard error.
+    """
+    from fetchline.errors import StoreError
+    from fetchline.runs import run_places, run_state
+
+    states: list[RunState] = []
+    problems: list[StoreError] = []
+    for place in run_places(folder):
+        try:
+            states.append(run_state(place))
+        except StoreError as error:
+            problems.append(error)
+    if as_json:
+        for state in states:
+            click.echo(_json(state))
+    elif states:
+        click.echo(_table(states))
+    elif not problems:
+        click.echo(f"there are no runs in {folder}", err=True)
+    for problem in problems:
+        click.echo(f"fetchline: {one_line(str(problem))}", err=True)
+    ctx.exit(1 if problems else 0)
+
+
+def _table(states: list[RunState]) -> str:
     rows = [
         (
             _shown(state.store),
@@ -106,12 +151,15 @@ def list_(folder: str) -> None:
             _size(state.size),
             _time(state.updated),
         )
-        for state in list_runs(folder)
+        for state in states
     ]
-    if rows:
-        click.echo(table(("store", "fetcher", "status", "succeeded", "failed", "size", "updated"), rows))
-    else:
-        click.echo(f"there are no runs in {folder}", err=True)
+    return table(("store", "fetcher", "status", "succeeded", "failed", "size", "updated"), rows)
+
+
+def _json(state: RunState) -> str:
+    facts = {one.name: getattr(state, one.name) for one in dataclasses.fields(state)}
+    facts["missing"] = state.missing
+    return json.dumps(facts, default=datetime.isoformat)
 
 
 @runs.command()
@@ -131,7 +179,7 @@ def show(ctx: click.Context, store: str) -> None:
         if failure.error_code not in seen and failure.error_code != "cancelled":
             seen.add(failure.error_code)
             click.echo(f"  {failure.error_code:<10} {failure.key}: {failure.message}")
-    if state.status == "interrupted" or state.missing or state.failed:
+    if state.status != "running" and (state.status == "interrupted" or state.missing or state.failed):
         click.echo(f"fetchline runs resume {shlex.quote(_shown(store))} goes on with it", err=True)
 
 
@@ -154,10 +202,16 @@ def _facts(state: RunState) -> dict[str, str]:
 
 @runs.command()
 @_PLACE
-@click.option("--executor", metavar="NAME", help="thread, process, asyncio, serial, or a plugin's.")
+@click.option(
+    "--executor",
+    metavar="NAME",
+    shell_complete=executor_names,
+    help="thread, process, asyncio, serial, or a plugin's.",
+)
 @click.option("-j", "--workers", type=click.IntRange(min=1), metavar="N", help="Threads or processes.")
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Attempts in flight, at most.")
 @click.option("--progress/--no-progress", default=None, help="A bar on a terminal, or log lines; or nothing.")
+@_kept_options
 @common_options
 @click.pass_context
 def resume(ctx: click.Context, /, store: str, progress: bool | None, **options: Any) -> None:
@@ -188,18 +242,22 @@ def verify(ctx: click.Context, store: str, repair: bool) -> None:
 
     Exit code 1 if anything is not; with --repair, 0.
     """
-    from fetchline.runs import verify
+    from fetchline.errors import StoreDamaged, StoreError
+    from fetchline.runs import run_state, verify
 
+    with contextlib.suppress(StoreDamaged):
+        run_state(store)  # where there is none, nothing is damaged either
     problems = verify(store, repair=repair)
     for name, what in problems.items():
         click.echo(f"{name} {what}")
     if not problems:
         click.echo("all files are as they were written", err=True)
     elif repair:
-        click.echo(
-            f"put aside {counted(len(problems), 'file')}; the next run fetches again what was in them",
-            err=True,
-        )
+        said = f"put aside {counted(len(problems), 'file')}; the next run fetches again what was there"
+        with contextlib.suppress(StoreError):  # nothing may be left of it
+            if missing := run_state(store).missing:
+                said += f": {counted(missing, 'item')} without an outcome now"
+        click.echo(said, err=True)
     ctx.exit(1 if problems and not repair else 0)
 
 
@@ -218,25 +276,58 @@ def compact(store: str) -> None:
 @runs.command()
 @_PLACE
 @click.argument("out", type=click.Path(dir_okay=False))
+@click.option(
+    "--format",
+    "suffix",
+    type=click.Choice([suffix[1:] for suffix in SUFFIXES]),
+    help="Of OUT, whatever its suffix.",
+)
+@click.option(
+    "--key-column",
+    metavar="NAME|none",
+    default="key",
+    show_default=True,
+    help="The column that says which item a row is of; with another one the rows are held in memory.",
+)
 @common_options
 @click.pass_context
-def export(ctx: click.Context, store: str, out: str) -> None:
+def export(ctx: click.Context, store: str, out: str, suffix: str | None, key_column: str) -> None:
     """Write the rows of a run to OUT: .parquet, .csv, .ndjson or .arrow, the key first.
 
     Rows come in the order in which they were stored. The fetcher is asked how its bodies are decoded, if they are.
     """
     from fetchline.cli.apps import try_apps
+    from fetchline.cli.ending import key_of_option
+    from fetchline.errors import BatchFailed, StoreError
     from fetchline.runs import open_run
 
-    check_target(out, "OUT")
-    list(try_apps(ctx))
+    form = None if suffix is None else SUFFIXES[f".{suffix}"]
+    check_target(out, "OUT", form)
+    for problem in try_apps(ctx):  # most runs can be read without them
+        click.echo(f"fetchline: {one_line(problem.message)}", err=True)
     batch = open_run(store)
     try:
-        rows = batch.scan()
+        rows = batch.scan() if key_column == "key" else batch.frame(key=key_of_option(key_column)).lazy()
+    except BatchFailed as error:
+        raise Trouble(f"no item succeeded, so {out} is not written") from error
     except (TypeError, ValueError) as error:
-        raise Trouble(f"the values make no frame: {error}") from error
-    sink(rows, out)
+        if isinstance(error, StoreError):
+            raise
+        raise Trouble(f"the values make no frame: {error}{_who_knows(batch.summary.fetcher)}") from error
+    sink(rows, out, form)
     click.echo(f"wrote {counted(batch.n_succeeded, 'item')} to {out}", err=True)
+
+
+def _who_knows(name: str) -> str:
+    """Where a fetcher is not known, nobody says how its bodies are decoded."""
+    from fetchline.errors import UnknownName
+    from fetchline.registry import default
+
+    try:
+        default[name]
+    except (UnknownName, ImportError):
+        return f"; {name} may say so: name its module, --app module"
+    return ""
 
 
 def _shown(store: str) -> str:

@@ -55,13 +55,14 @@ def read_column(place: str) -> list[Any]:
     return [value for value in stripped if value != ""]
 
 
-def check_target(name: str, option: str) -> None:
+def check_target(name: str, option: str, form: str | None = None) -> None:
     """Refuse, before anything starts, a file that could not be written at the end.
 
     Raises:
         Problem: an unknown suffix, no such folder, or no right to write there.
     """
-    _form(name, option)
+    if form is None:
+        _form(name, option)
     path = Path(name)
     folder = path.resolve().parent
     if path.is_dir() or (path.exists() and not path.is_file()):
@@ -94,8 +95,8 @@ def write(frame: pl.DataFrame, name: str) -> None:
         raise Trouble(f"{name} cannot be written: {error.strerror or error}") from error
 
 
-def sink(rows: pl.LazyFrame, name: str) -> None:
-    """Write rows as they are read, in the format of the file's suffix.
+def sink(rows: pl.LazyFrame, name: str, form: str | None = None) -> None:
+    """Write rows as they are read, in the format of the file's suffix if no other is said.
 
     Raises:
         Trouble: it cannot be written; the file, if there was one, is as before.
@@ -104,7 +105,12 @@ def sink(rows: pl.LazyFrame, name: str) -> None:
 
     try:
         with _replacing(Path(name)) as file:
-            getattr(rows, f"sink_{_form(name, 'OUT')}")(file)
+            getattr(rows, f"sink_{form or _form(name, 'OUT')}")(file)
+    except pl.exceptions.DuplicateError as error:
+        raise Trouble(
+            f"{name} is not written: the frames have a column 'key' of their own; give --key-column another name, "
+            "or none"
+        ) from error
     except pl.exceptions.PolarsError as error:
         raise Trouble(f"{name} cannot hold the frame, so it is not written: {error}") from error
     except OSError as error:
