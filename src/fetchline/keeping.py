@@ -26,6 +26,7 @@ __all__ = ["Book", "Ledger", "item_text", "may_repeat", "whole_keys"]
 FLUSH_S = 1.0
 _MOST_BYTES = 64 << 20
 _MOST_ENTRIES = 20_000
+_REST = 10.0
 _FRAMES = {
     ("polars", "DataFrame"),
     ("polars", "LazyFrame"),
@@ -99,6 +100,7 @@ class Book:
         self._memos: dict[str, str] = {}
         self._last_memos: dict[str, str] = {}
         self._is_broken = False
+        self._wrote_at = self._wrote_s = 0.0
 
     # -- taking ---------------------------------------------------------------------------------------------
 
@@ -164,11 +166,13 @@ class Book:
             at=time.time(),
         )
 
-    def look(self) -> None:
-        """Write if it is time to."""
+    def look(self, *, eager: bool = False) -> None:
+        """Write if it is time to; ``eager``: nobody may look again for long."""
         while self._pending:
             self._remember(*self._pending.popleft())
-        if self._is_due:
+        # On a disk that is slow, writing must not take all the time there is.
+        rested = time.monotonic() - self._wrote_at >= _REST * self._wrote_s
+        if self._is_due or (eager and rested):
             self.flush()
 
     def _remember(self, slot: Slot, verdict: Verdict) -> None:
@@ -232,11 +236,15 @@ class Book:
                     self._hold(slot.index, Row(row))
 
     def _write(self, entries: list[Entry], memos: dict[str, str]) -> list[int | Exception | None]:
+        began = time.monotonic()
         try:
             return self._ledger.write(entries, memos)
         except BaseException:
             self._is_broken = True
             raise
+        finally:
+            self._wrote_at = time.monotonic()
+            self._wrote_s = self._wrote_at - began
 
     def close(self, end: dict[str, Any]) -> None:
         """Write what is left, and let others at the store."""

@@ -39,8 +39,8 @@ class Interrupted(Exception):  # not an error: it never leaves the run
 class Keeps(Protocol):
     """What writes results to a store."""
 
-    def look(self) -> None:
-        """Write if it is time to."""
+    def look(self, *, eager: bool) -> None:
+        """Write if it is time to; ``eager``: nobody may look again for long."""
 
     def flush(self) -> None:
         """Write now."""
@@ -102,8 +102,8 @@ class _Desk:
         if not self.ordered:
             heads = settled if self.emits else []
         if self.book is not None:
-            self.book.look()
-            if heads or self._was_long:
+            self.book.look(eager=self._was_long)
+            if heads:
                 self.book.flush()
         if self.tick is not None:
             self.tick()
