@@ -17,6 +17,8 @@ from chores import ITEMS, Notes, fetcher_of
 from dicts import Dict, Killed, held_in
 
 import fetchline as fl
+from fetchline import keeping
+from fetchline.drive import host
 from fetchline.journal.reading import read_standing
 
 Held = dict[str, tuple[bytes, float]]
@@ -25,7 +27,10 @@ COUNT = 2000 if os.environ.get("FETCHLINE_LONG") else 340  # for each of three s
 
 
 @pytest.fixture(autouse=True)
-def is_quiet() -> Iterator[None]:
+def is_quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # The chores write as often as suits them; others in this process are not to.
+    for module, name in ((keeping, "_MOST_ENTRIES"), (keeping, "FLUSH_S"), (host, "_BURST_S")):
+        monkeypatch.setattr(module, name, getattr(module, name))
     log = logging.getLogger("fetchline")
     before = log.level
     log.setLevel(logging.CRITICAL)

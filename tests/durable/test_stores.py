@@ -688,11 +688,20 @@ def test_a_log_that_grows_long_is_gathered_while_the_run_goes_on(
     from fetchline.journal import journal
 
     monkeypatch.setattr(journal, "_LONG", 5)
+    gathered: list[object] = []
+    compact = journal.Journal.compact
+
+    def counted(self: Any, **how: Any) -> None:
+        gathered.append(how)
+        compact(self, **how)
+
+    monkeypatch.setattr(journal.Journal, "compact", counted)
     served = Served()
     served.bad = {"S7"}
     stream = fl.stream(served.fetcher(), iter(SYMBOLS), store=tmp_path, window=2, workers=2)
     lengths = [len(list((tmp_path / "log").iterdir())) for _ in stream]
     assert max(lengths) <= 10
+    assert 2 <= len(gathered) <= 10  # not at every step from there on
     read = fl.open_run(tmp_path)
     assert [result.key for result in read] == SYMBOLS
     assert read.n_failed == 1

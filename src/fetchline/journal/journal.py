@@ -362,6 +362,7 @@ class Journal:
             else:
                 record, staged = gathered(standing), []
             self._commit(record, [(segment, None) for segment in staged])
+            self._records = 1
             recover(self._objects, read_standing(self._objects))
 
 
