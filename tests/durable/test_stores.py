@@ -455,7 +455,7 @@ def test_a_run_goes_on_by_name(store: Any) -> None:
     assert served.calls == ["S1"]
     assert batch.n_succeeded == 5
     with pytest.raises(fl.UnknownName, match="prices"):
-        fl.resume(store, **QUIET)
+        fl.resume(store, registry=fl.Registry(), **QUIET)
     fl.run(fetcher, iter(SYMBOLS), store=store, **QUIET)
     with pytest.raises(fl.StoreError, match="came from an iterator"):
         fl.resume(store, fetcher, **QUIET)

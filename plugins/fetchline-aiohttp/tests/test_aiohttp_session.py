@@ -95,7 +95,7 @@ def test_a_plain_function_is_refused_before_the_run_and_told_what_serves_it() ->
         fl.run(plain, ["/echo"], progress=None)
 
 
-def test_the_example_of_the_readme_runs() -> None:
+def test_the_example_of_the_readme_runs(fetchline_registry: fl.Registry) -> None:
     page = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     found = re.search(r"```python\n(.*?)```", page, re.DOTALL)
     assert found is not None

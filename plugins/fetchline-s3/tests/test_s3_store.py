@@ -203,7 +203,9 @@ def test_a_place_that_is_no_bucket_is_refused(where: str) -> None:
         S3Objects(where)
 
 
-def test_the_readme_does_what_it_shows(endpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readme_does_what_it_shows(
+    endpoint: str, capsys: pytest.CaptureFixture[str], fetchline_registry: fl.Registry
+) -> None:
     text = (Path(__file__).parents[1] / "README.md").read_text()
     code = text.split("```python\n")[1].split("```")[0].replace("runs/squares", uuid.uuid4().hex)
     shown = text.split("```text\n")[1].split("```")[0]

@@ -145,7 +145,10 @@ def test_a_direct_call_raises_what_pywats_raises_and_gives_what_it_gives(wats: W
 
 
 def test_the_examples_of_the_readme_run(
-    wats: WatsServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    wats: WatsServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fetchline_registry: fl.Registry,
 ) -> None:
     monkeypatch.setenv("PYWATS_SERVER_URL", wats.url)
     monkeypatch.setenv("PYWATS_API_TOKEN", wats.token)
