@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fetchline.batch import Batch
 from fetchline.columns import Hit, Reading, to_result
+from fetchline.deciding import find, registry_of
 from fetchline.errors import StoreError, UnknownName
+from fetchline.fetchers import Policies
 from fetchline.interfaces import ObjectStore, Verdict
 from fetchline.items import key_of
 from fetchline.journal.encoding import decode
@@ -20,7 +22,6 @@ from fetchline.journal.entries import EMPTY, FAILURE
 from fetchline.journal.journal import Journal, Rows, read
 from fetchline.journal.owner import is_owned
 from fetchline.journal.reading import IDENTITY, Standing, asked_of
-from fetchline.registry import default
 from fetchline.results import Result
 from fetchline.runner import run
 from fetchline.stores import objects_of
@@ -147,8 +148,8 @@ def open_run(store: Any, fetcher: Any = None) -> Batch[Any]:
     table = _results_table(objects, standing)
     reading = Reading(
         fetcher=name,
-        schema=None if policies is None else policies.schema,
-        decode=None if policies is None else policies.decode,
+        schema=policies.schema,
+        decode=policies.decode,
         store=rows,
     )
     results = _StoredResults(table, reading)
@@ -202,7 +203,8 @@ def asked_before(
                 f"the parameter {name!r} was {text}, which is not in the store: pass params="
             ) from None
     options = {"params": params, **options, "store": store}
-    key = options.get("key") or (_policies(standing.identity["fetcher"], fetcher) or _NO_POLICIES).key
+    registry = registry_of(options, options.get("config"))
+    key = options.get("key") or _policies(standing.identity["fetcher"], fetcher, registry).key
     for known, item in zip(keys[:100], items[:100], strict=True):
         if (key or key_of)(item) != known:
             raise StoreError(
@@ -264,21 +266,12 @@ def _there(objects: ObjectStore) -> Standing:
     return standing
 
 
-class _Plain:
-    schema = decode = key = None
-
-
-_NO_POLICIES: Any = _Plain()
-
-
-def _policies(name: str, fetcher: Any) -> Any:
+def _policies(name: str, fetcher: Any, registry: Any = None) -> Policies:
+    """Get what the fetcher declares; a stored run can be read where nobody knows its fetcher."""
     try:
-        found = (
-            default[name] if fetcher is None else default[fetcher] if isinstance(fetcher, str) else fetcher
-        )
+        return find(name if fetcher is None else fetcher, registry).policies
     except (UnknownName, ImportError):
-        return None
-    return getattr(found, "policies", None)
+        return Policies()
 
 
 def _item(objects: ObjectStore, key: str, text: str | None) -> Any:

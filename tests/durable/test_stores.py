@@ -461,6 +461,17 @@ def test_a_run_goes_on_by_name(store: Any) -> None:
         fl.resume(store, fetcher, **QUIET)
 
 
+def test_a_run_goes_on_with_the_keys_of_the_fetcher_in_the_registry_given(store: Any) -> None:
+    registry = fl.Registry()
+
+    @fl.fetcher("keyed", registry=registry, key=lambda n: f"n{n}")
+    def keyed(n: int) -> int:
+        return n
+
+    fl.run(keyed, [1, 2], store=store, **QUIET)
+    assert fl.resume(store, registry=registry, **QUIET).summary.stored == 2
+
+
 def test_items_come_back_as_they_were(store: Any) -> None:
     def bars(symbol: str, period: fl.Period) -> int:
         if period == fl.Period.Q2(2024):
