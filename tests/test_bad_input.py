@@ -107,6 +107,13 @@ def test_an_unknown_option_names_the_near_one() -> None:
 # -- wrong types and counts --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("option", [{"reuse": "all"}, {"on_change": "keep"}])
+def test_an_option_of_a_store_without_a_store_is_refused(option: dict[str, Any]) -> None:
+    for call in (fl.run, fl.plan, fl.stream):
+        with pytest.raises(ValueError, match=r"is in a store: give store= too"):
+            call(abs, [1], **option)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("name", ["workers", "max_workers", "concurrency", "window"])
 @pytest.mark.parametrize(
     ("value", "error"),

@@ -40,6 +40,7 @@ from fetchline.items import Grid, check_items, key_of, uniform_type
 from fetchline.keeping import Book, item_text, may_repeat, whole_keys
 from fetchline.results import Result
 from fetchline.stores import RunStore
+from fetchline.summary import counted
 from fetchline.terms import limits_of, program_of
 
 __all__ = ["Run"]
@@ -444,7 +445,7 @@ class Run:
             failure = self.collector.raised
             raise BatchFailed(
                 f"{self.fetcher.name!r} failed for item {failure.index}, key {failure.key!r}: {failure.message}; "
-                f"{summary.succeeded} items had succeeded",
+                f"{counted(summary.succeeded, 'item')} had succeeded",
                 batch,
                 failure,
             ) from failure.error

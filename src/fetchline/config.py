@@ -159,6 +159,7 @@ def resolve(
 
     Raises:
         TypeError: an option does not exist; the near ones are named.
+        ValueError: a value is none of those there are, or an option says nothing without another.
     """
     for name in options:
         if name not in _FIELDS:
@@ -183,6 +184,9 @@ def resolve(
         if not any(same in said for same in _SAME.get(name, (name,))):
             said[name] = value
     resolved = BatchConfig(**said)
+    for name in ("reuse", "on_change"):
+        if options.get(name) is not None and resolved.store is None:
+            raise ValueError(f"{name}= says what is done with what is in a store: give store= too")
     if resolved.max_workers is not None:
         resolved = replace(resolved, workers=resolved.max_workers, max_workers=None)
     if resolved.executor_factory is not None:

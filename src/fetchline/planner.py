@@ -13,6 +13,7 @@ from fetchline.deciding import Decided, decide
 from fetchline.drive.feed import KeyCheck
 from fetchline.items import check_items, key_of
 from fetchline.stores import RunStore
+from fetchline.summary import counted
 
 __all__ = ["Plan", "plan"]
 
@@ -65,16 +66,16 @@ class Plan:
         return max(self.least_s + call_s, -(-self.calls // self.concurrency) * call_s)
 
     def __str__(self) -> str:
-        lines = [f"{self.fetcher}: {_counted(self.calls, 'call')} on {self.executor} x {self.concurrency}"]
+        lines = [f"{self.fetcher}: {counted(self.calls, 'call')} on {self.executor} x {self.concurrency}"]
         if self.keys:
             shown = ", ".join(self.keys[:_SHOWN])
             lines.append(f"  items     {shown}{', ...' if len(self.keys) > _SHOWN else ''}")
         if self.bulk > 1:
-            lines.append(f"  bulk      {_counted(len(self.keys), 'item')}, up to {self.bulk} in a call")
+            lines.append(f"  bulk      {counted(len(self.keys), 'item')}, up to {self.bulk} in a call")
         if self.held:
-            lines.append(f"  stored    {_counted(self.held, 'item')}, not fetched again")
+            lines.append(f"  stored    {counted(self.held, 'item')}, not fetched again")
         if self.shared:
-            lines.append(f"  shared    {_counted(self.shared, 'more item')} with keys of these")
+            lines.append(f"  shared    {counted(self.shared, 'more item')} with keys of these")
         if self.least_s:
             lines.append(f"  pace      at least {self.least_s:.1f} s")
         for item, why in self.refused[:_SHOWN]:
@@ -151,10 +152,6 @@ def _store(decided: Decided) -> RunStore | None:
     )
     store.peek()
     return store
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _least_seconds(windows: Iterable[tuple[int, float]], calls: int) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fetchline.results import ErrorCode
 
-__all__ = ["Summary"]
+__all__ = ["Summary", "counted"]
 
 
 @dataclass(slots=True)
@@ -106,8 +106,9 @@ class Summary:
         )
 
     def __str__(self) -> str:
+        items = counted(self.total, "item")
         lines = [
-            f"{self.fetcher}: {self.total:,} items in {self.wall_s:.2f} s on {self.executor} x {self.concurrency}",
+            f"{self.fetcher}: {items} in {self.wall_s:.2f} s on {self.executor} x {self.concurrency}",
             f"  succeeded {self.succeeded:,}"
             + (f", {self.empty:,} of them empty" if self.empty else "")
             + (f", {self.stored:,} of them stored before" if self.stored else "")
@@ -116,7 +117,7 @@ class Summary:
         if self.failed:
             lines.append(f"  failed    {self.failed:,}: {self.failures_by_code}")
         again = self.attempts - self.total
-        calls = f" in {self.calls:,} call{'s' * (self.calls != 1)}" if self.calls < self.attempts else ""
+        calls = f" in {counted(self.calls, 'call')}" if self.calls < self.attempts else ""
         lines.append(
             f"  attempts  {self.attempts:,}{calls}"
             + (f", {again:,} more than one each" if again > 0 else "")
@@ -137,6 +138,10 @@ class Summary:
             lines.append(f"  stopped   {self.stopped}")
         lines.extend(f"  advice    {line}" for line in self.advice)
         return "\n".join(lines)
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _rate(starts: float) -> str:

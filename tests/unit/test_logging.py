@@ -123,4 +123,4 @@ def test_secrets_in_items_are_not_logged_for_items_that_succeed(caplog: pytest.L
 def test_the_progress_display_log_writes_to_its_own_logger(caplog: pytest.LogCaptureFixture) -> None:
     fl.run(fetch, ["a"], progress="log")
     lines = of(caplog, logging.INFO, "fetchline.progress")
-    assert lines[0] == "fetch: started, 1 items" and "1/1 (100%)" in lines[-1]
+    assert lines[0] == "fetch: started, 1 item" and "1/1 (100%)" in lines[-1]

@@ -34,7 +34,9 @@ class LogProgress:
         self._label = label or "run"
         self._began = self._spoke = self._clock()
         self._last = Progress(total=total)
-        _log.info("%s: started%s", self._label, "" if total is None else f", {total} items")
+        _log.info(
+            "%s: started%s", self._label, "" if total is None else f", {total} item{'s' * (total != 1)}"
+        )
 
     def update(self, progress: Progress) -> None:
         if self._last is None:
