@@ -76,6 +76,7 @@ class Server:
         self._plan: tuple[int, Literal["503", "refused"], float | None] | None = None
         self._in_flight = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="server", daemon=True)
 
@@ -118,14 +119,14 @@ class Server:
         self._place.close()
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, sock=_bound(self.port), backlog=128)
+        self._server = await asyncio.start_server(self._connected, sock=_bound(self.port), backlog=128)
 
     async def _close(self) -> None:
         self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._conversations:
+                task.cancel()
+            await asyncio.wait(tasks)  # those of asyncio that accept, too: they end with another conversation
 
     # -- outages -------------------------------------------------------------------------------------------------
 
@@ -147,16 +148,23 @@ class Server:
 
     # -- requests ------------------------------------------------------------------------------------------------
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._conversations.discard(task)
+            self._writers.discard(writer)
+            writer.close()
+
         self._writers.add(writer)
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._conversations.add(task)
+        task.add_done_callback(ended)  # of one that is cancelled before it begins, too
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (seen := await self._read(reader)) is not None and await self._answer(seen, writer):
                 pass
         except (OSError, asyncio.CancelledError):
             pass  # the client has left, or the test is over
-        finally:
-            self._writers.discard(writer)
-            writer.close()
 
     async def _read(self, reader: asyncio.StreamReader) -> Seen | None:
         try:

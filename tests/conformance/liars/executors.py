@@ -89,7 +89,7 @@ class Shuffling(Threads):
 
 
 class TestLosesOrder(ExecutorSuite):
-    executor = spec(Shuffling)
+    executor = spec(Shuffling, needs_pickling=True)  # nearby, workers bring their answers themselves
 
 
 class Swallowing(Threads):

@@ -76,15 +76,17 @@ class Origin:
 
     async def _end(self) -> None:
         self._server.close()
-        for task in self._handlers:
-            task.cancel()
-        await asyncio.gather(*self._handlers, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._handlers:
+                task.cancel()
+            await asyncio.wait(tasks)  # those of asyncio that accept, too: they end with another handler
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A task of our own: the one of asyncio reports its own cancellation as an error.
         task = asyncio.ensure_future(self._converse(reader, writer))
         self._handlers.add(task)
         task.add_done_callback(self._handlers.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # also if it is cancelled before it begins
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
@@ -111,7 +113,6 @@ class Origin:
             pass  # the client is gone
         finally:
             self.open -= 1
-            writer.transport.abort()
 
 
 async def _read(reader: asyncio.StreamReader, connection: int) -> Asked:
