@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -378,8 +380,10 @@ class Run:
 
     async def _slots_on_loop(self) -> AsyncGenerator[Any, None]:
         loop = asyncio.get_running_loop()
-        self.open_store()
-        host = LoopHost(self.source, None, gate=LoopGate(loop), **self._desk())
+        clerk = ThreadPoolExecutor(1, "fetchline-store")  # the loop must not wait for a disk or a network
+        if self.store is not None:
+            await self._open_store_on(clerk)
+        host = LoopHost(self.source, None, gate=LoopGate(loop), clerk=clerk, **self._desk())
         here = self.crew.spec.on_a_loop and self.fetcher.is_async
         pool: Any = None
         worker = LoopWorker()
@@ -404,23 +408,46 @@ class Run:
                     yield slots
         finally:
             # A task that is cancelled a second time leaves at once; what has to be closed is closed all the same.
-            await asyncio.shield(asyncio.ensure_future(self._end_on_loop(host, worker, pool)))
+            again = isinstance(sys.exception(), asyncio.CancelledError)
+            ending = asyncio.ensure_future(self._end_on_loop(host, worker, pool, clerk))
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                if not again:
+                    await asyncio.shield(ending)
+                raise
 
-    async def _end_on_loop(self, host: LoopHost, worker: LoopWorker, pool: Any) -> None:
+    async def _open_store_on(self, clerk: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(clerk, self.open_store)
+        except BaseException:
+            # Whoever was cancelled has it opened all the same.
+            self.source.stop()
+            await asyncio.shield(loop.run_in_executor(clerk, self._close_store))
+            clerk.shutdown(wait=False)
+            raise
+
+    async def _end_on_loop(
+        self, host: LoopHost, worker: LoopWorker, pool: Any, clerk: ThreadPoolExecutor
+    ) -> None:
         try:
             await host.end()
-            self.source.close()
-            for task in worker.tasks:
-                task.cancel()
-            if worker.tasks:
-                await asyncio.wait(worker.tasks, timeout=1.0)
-            await worker.aclose()
-            if pool is not None:
-                await asyncio.to_thread(self._leave, pool)
-            self._close_store()
         finally:
             self.source.close()
-            self.collector.finish()
+            try:
+                for task in worker.tasks:
+                    task.cancel()
+                if worker.tasks:
+                    await asyncio.wait(worker.tasks, timeout=1.0)
+                await worker.aclose()
+                if pool is not None:
+                    await asyncio.to_thread(self._leave, pool)
+                if self.book is not None:
+                    await asyncio.get_running_loop().run_in_executor(clerk, self._close_store)
+            finally:
+                clerk.shutdown(wait=False)
+                self.collector.finish()
 
     # -- the end --------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
 from fetchline.columns import Hit, Reading, Row
@@ -21,7 +22,7 @@ from fetchline.journal.encoding import encode, is_text
 from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TEXT, Entry
 from fetchline.results import Failure
 
-__all__ = ["Book", "Ledger", "item_text", "may_repeat", "whole_keys"]
+__all__ = ["Book", "Gathered", "Ledger", "item_text", "may_repeat", "whole_keys"]
 
 FLUSH_S = 1.0
 _MOST_BYTES = 64 << 20
@@ -48,6 +49,16 @@ class Ledger(Protocol):
     def known(self, row: int) -> Any: ...
 
     def close(self, end: dict[str, Any] | None = None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What is written at once: slots and the key of each; what is stored, by key; memos."""
+
+    slots: list[Slot]
+    keys: list[str]
+    entries: dict[str, Entry]
+    memos: dict[str, str]
 
 
 class Book:
@@ -166,15 +177,6 @@ class Book:
             at=time.time(),
         )
 
-    def look(self, *, eager: bool = False) -> None:
-        """Write if it is time to; ``eager``: nobody may look again for long."""
-        while self._pending:
-            self._remember(*self._pending.popleft())
-        # On a disk that is slow, writing must not take all the time there is.
-        rested = time.monotonic() - self._wrote_at >= _REST * self._wrote_s
-        if self._is_due or (eager and rested):
-            self.flush()
-
     def _remember(self, slot: Slot, verdict: Verdict) -> None:
         """Take what a task that is not ready leaves behind for the attempt that finds it."""
         key = self._reading.key_of(slot.item)
@@ -193,40 +195,64 @@ class Book:
 
     # -- writing --------------------------------------------------------------------------------------------
 
-    @property
-    def _is_due(self) -> bool:
-        """Whether it is time to write."""
+    def is_due(self, *, eager: bool) -> bool:
+        """Whether it is time to write; ``eager``: nobody may look again for long."""
+        while self._pending:
+            self._remember(*self._pending.popleft())
         if self._memos:
             return True
-        return bool(self._slots) and (
-            self._bytes >= _MOST_BYTES
-            or len(self._slots) >= _MOST_ENTRIES
-            or time.monotonic() >= self._since + FLUSH_S
-        )
+        if not self._slots:
+            return False
+        now = time.monotonic()
+        if self._bytes >= _MOST_BYTES or len(self._slots) >= _MOST_ENTRIES or now >= self._since + FLUSH_S:
+            return True
+        # On a disk that is slow, writing must not take all the time there is.
+        return eager and now - self._wrote_at >= _REST * self._wrote_s
 
     def flush(self) -> None:
         """Write what was taken, and report it."""
+        gathered = self.gather()
+        if gathered is not None:
+            self.settle(gathered, self.write(gathered))
+
+    def gather(self) -> Gathered | None:
+        """Take what there is to write; None if there is nothing."""
         if not self._slots and not self._memos:
-            return
-        slots, self._slots = self._slots, []
-        keys, self._of = self._of, []
-        entries, self._entries = self._entries, {}
-        memos, self._memos = self._memos, {}
-        self._bytes = 0
+            return None
+        gathered = Gathered(self._slots, self._of, self._entries, self._memos)
+        self._slots, self._of, self._entries, self._memos, self._bytes = [], [], {}, {}, 0
+        return gathered
+
+    def write(self, gathered: Gathered) -> Sequence[int | Exception | None]:
+        """Write; the only part that may be done by another thread: it touches nothing that others look at."""
+        if not gathered.entries and not gathered.memos:
+            return ()
+        began = time.monotonic()
+        try:
+            return self._ledger.write(list(gathered.entries.values()), gathered.memos)
+        except BaseException:
+            self._is_broken = True
+            raise
+        finally:
+            self._wrote_at = time.monotonic()
+            self._wrote_s = self._wrote_at - began
+
+    def settle(self, gathered: Gathered, written: Sequence[int | Exception | None]) -> None:
+        """Report what was written."""
+        entries, slots, keys = gathered.entries, gathered.slots, gathered.keys
         rows: dict[str, int] = {}
-        if entries or memos:
-            for key, row in zip(entries, self._write(list(entries.values()), memos), strict=True):
-                if row is None:
-                    continue
-                if isinstance(row, int):
-                    rows[key] = row
-                    if self._repeats and entries[key].kind != FAILURE:
-                        self._known[key] = row if entries[key].kind != EMPTY else self._ledger.known(row)
-                    self._last_memos.pop(key, None)
-                else:
-                    for slot, of in zip(slots, keys, strict=True):
-                        if of == key:
-                            _fail(slot, row)
+        for key, row in zip(entries, written, strict=True):
+            if row is None:
+                continue
+            if isinstance(row, int):
+                rows[key] = row
+                if self._repeats and entries[key].kind != FAILURE:
+                    self._known[key] = row if entries[key].kind != EMPTY else self._ledger.known(row)
+                self._last_memos.pop(key, None)
+            else:
+                for slot, of in zip(slots, keys, strict=True):
+                    if of == key:
+                        _fail(slot, row)
         self._stored(slots)
         self._report(slots)
         if self._hold is not None:
@@ -234,17 +260,6 @@ class Book:
                 row = rows.get(key, self._known.get(key))
                 if slot.state == DONE and slot.verdict is None and isinstance(row, int):
                     self._hold(slot.index, Row(row))
-
-    def _write(self, entries: list[Entry], memos: dict[str, str]) -> list[int | Exception | None]:
-        began = time.monotonic()
-        try:
-            return self._ledger.write(entries, memos)
-        except BaseException:
-            self._is_broken = True
-            raise
-        finally:
-            self._wrote_at = time.monotonic()
-            self._wrote_s = self._wrote_at - began
 
     def close(self, end: dict[str, Any]) -> None:
         """Write what is left, and let others at the store."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import fetchline as fl
+from fetchline.builtin.memory import Memory
 
 QUIET: dict[str, Any] = {"progress": None}
 
@@ -287,9 +289,63 @@ async def _arun(served: Served, store: Path) -> tuple[int, list[str]]:
 
 
 def test_coroutines_have_stores_too(tmp_path: Path) -> None:
-    import asyncio
-
     assert asyncio.run(_arun(Served(), tmp_path)) == (5, ["store"] * 5 + ["fetched"])
+
+
+class Held(Memory):
+    """A store that waits before it creates the n-th object, until it is told to go on."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def create(self, name: str, data: bytes) -> bool:
+        self.left -= 1
+        if self.left == 0:
+            self.begun.set()
+            assert self.go_on.wait(20), "the caller's loop stood still"
+        return super().create(name, data)
+
+
+async def _square(n: int) -> int:
+    return n * n
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_loop_goes_on_while_its_store_is_slow(at: int) -> None:
+    async def main() -> None:
+        held = Held(at)
+        task = asyncio.create_task(fl.arun(_square, range(5), store=held, **QUIET))
+        await asyncio.to_thread(held.begun.wait, 20)
+        held.go_on.set()
+        assert (await task).values == [0, 1, 4, 9, 16]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_task_that_is_cancelled_while_it_writes_lets_the_store_go_with_what_was_written(at: int) -> None:
+    calls = []
+
+    async def fetch(n: int) -> int:
+        calls.append(n)
+        return n
+
+    async def main() -> None:
+        held = Held(at)
+        task = asyncio.create_task(fl.arun(fetch, range(5), store=held, **QUIET))
+        await asyncio.to_thread(held.begun.wait, 20)
+        task.cancel()
+        held.go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        made = len(calls)
+        batch = await fl.arun(fetch, range(5), store=held, **QUIET)
+        assert batch.values == list(range(5))
+        assert (batch.summary.stored, batch.summary.attempts) == (made, 5 - made)
+
+    asyncio.run(main())
 
 
 # -- what it is of -----------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ what they wait on differs.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fetchline.core.slots import Slot
 from fetchline.drive.feed import Intake
@@ -21,6 +22,9 @@ from fetchline.drive.source import Source
 from fetchline.interfaces import Worker
 from fetchline.worker.attempt import open_sync
 from fetchline.worker.context import current
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["Host", "Interrupted", "Keeps", "LoopHost"]
 
@@ -39,11 +43,20 @@ class Interrupted(Exception):  # not an error: it never leaves the run
 class Keeps(Protocol):
     """What writes results to a store."""
 
-    def look(self, *, eager: bool) -> None:
-        """Write if it is time to; ``eager``: nobody may look again for long."""
+    def is_due(self, *, eager: bool) -> bool:
+        """Whether it is time to write; ``eager``: nobody may look again for long."""
 
     def flush(self) -> None:
-        """Write now."""
+        """Write now, and report it: the three below in one."""
+
+    def gather(self) -> Any:
+        """Take what there is to write; None if there is nothing."""
+
+    def write(self, gathered: Any) -> Any:
+        """Write it, on whatever thread."""
+
+    def settle(self, gathered: Any, written: Any) -> None:
+        """Report what was written."""
 
 
 class _Desk:
@@ -91,8 +104,8 @@ class _Desk:
         self._stop_at: float | None = None
         self._end_at: float | None = None
 
-    def step(self) -> tuple[list[Slot], bool]:
-        """Keep what is finished; ``(slots to hand out, whether that was all)``."""
+    def take(self) -> tuple[list[Slot], bool]:
+        """Keep what is finished; ``(slots to hand out once they are written, whether that was all)``."""
         source = self.source
         settled, heads, over = source.collect(ordered=self.ordered, limit=self._limit)
         if settled:
@@ -101,17 +114,20 @@ class _Desk:
                 source.release(len(settled))
         if not self.ordered:
             heads = settled if self.emits else []
-        if self.book is not None:
-            self.book.look(eager=self._was_long)
-            if heads:
-                self.book.flush()
+        return heads, over
+
+    def must_write(self, heads: list[Slot]) -> bool:
+        return self.book is not None and (bool(heads) or self.book.is_due(eager=self._was_long))
+
+    def mind(self) -> bool:
+        """Show progress, and see to stops; whether the run can only be left."""
         if self.tick is not None:
             self.tick()
         if self.deadline is not None and time.monotonic() >= self.deadline:
-            source.stop("deadline")
-        if source.schedule.stopping is not None:
+            self.source.stop("deadline")
+        if self.source.schedule.stopping is not None:
             self._wind_down(hasty=False)
-        return heads, over or self._is_broken()
+        return self._is_broken()
 
     def _is_broken(self) -> bool:
         """Whether a bug has left the run with nobody at work; not before its stuck threads have been replaced."""
@@ -187,6 +203,13 @@ class Host(_Desk):
                     self.source.stop()
                 while not self._settle_once():
                     pass
+
+    def step(self) -> tuple[list[Slot], bool]:
+        """Keep and write what is finished; ``(slots to hand out, whether that was all)``."""
+        heads, over = self.take()
+        if self.book is not None and self.must_write(heads):
+            self.book.flush()
+        return heads, self.mind() or over
 
     def _settle_once(self) -> bool:
         with self.signals:
@@ -301,11 +324,25 @@ def _was_stopped(slot: Slot) -> bool:
 
 
 class LoopHost(_Desk):
-    """A run's host as a coroutine of the caller's loop."""
+    """A run's host as a coroutine of the caller's loop, which must not wait for a disk or a network.
 
-    def __init__(self, source: Source, intake: Intake | None, *, gate: LoopGate, **desk: Any) -> None:
+    Args:
+        clerk: the one thread that writes.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        intake: Intake | None,
+        *,
+        gate: LoopGate,
+        clerk: ThreadPoolExecutor,
+        **desk: Any,
+    ) -> None:
         super().__init__(source, intake, **desk)
         self._gate = gate
+        self._clerk = clerk
+        self._writing: tuple[Any, asyncio.Future[Any]] | None = None
 
     async def run(self) -> None:
         """Collect until everything is finished; results go to the sink."""
@@ -315,7 +352,7 @@ class LoopHost(_Desk):
     async def stream(self) -> AsyncGenerator[list[Slot], None]:
         """Hand out slots, some at a time; they count against the window until the next ones are asked for."""
         while True:
-            heads, over = self.step()
+            heads, over = await self.step()
             if heads:
                 yield heads
                 self.source.release(len(heads))
@@ -324,16 +361,45 @@ class LoopHost(_Desk):
             elif self.expect(self._gate):
                 await self._gate.wait(self.nap())
 
+    async def step(self) -> tuple[list[Slot], bool]:
+        """Keep and write what is finished; ``(slots to hand out, whether that was all)``."""
+        heads, over = self.take()
+        if self.must_write(heads):
+            await self.write()
+        return heads, self.mind() or over
+
+    async def write(self) -> None:
+        """Write and report, first what another task was writing when it was cancelled."""
+        book = self.book
+        while book is not None:
+            if self._writing is None:
+                gathered = book.gather()
+                if gathered is None:
+                    return
+                loop = asyncio.get_running_loop()
+                self._writing = gathered, loop.run_in_executor(self._clerk, book.write, gathered)
+            gathered, writing = self._writing
+            try:
+                written = await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                raise  # the thread goes on writing; ``end`` comes back to it
+            except BaseException:
+                self._writing = None
+                raise
+            self._writing = None
+            book.settle(gathered, written)
+
     async def end(self) -> None:
         """Stop at once: the caller's task was cancelled, or it left the stream."""
         self.grace = 0.0
         if not self.source.schedule.finished:
             self.source.stop()
         while True:
-            heads, over = self.step()
+            heads, over = await self.step()
             if heads:
                 self.source.release(len(heads))
             elif over:
-                return
+                break
             elif self.expect(self._gate):
                 await self._gate.wait(self.nap())
+        await self.write()
