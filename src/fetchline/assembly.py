@@ -380,8 +380,9 @@ class Run:
 
     async def _slots_on_loop(self) -> AsyncGenerator[Any, None]:
         loop = asyncio.get_running_loop()
-        clerk = ThreadPoolExecutor(1, "fetchline-store")  # the loop must not wait for a disk or a network
+        clerk: ThreadPoolExecutor | None = None
         if self.store is not None:
+            clerk = ThreadPoolExecutor(1, "fetchline-store")  # the loop must not wait for a disk or a network
             await self._open_store_on(clerk)
         host = LoopHost(self.source, None, gate=LoopGate(loop), clerk=clerk, **self._desk())
         here = self.crew.spec.on_a_loop and self.fetcher.is_async
@@ -429,7 +430,7 @@ class Run:
             raise
 
     async def _end_on_loop(
-        self, host: LoopHost, worker: LoopWorker, pool: Any, clerk: ThreadPoolExecutor
+        self, host: LoopHost, worker: LoopWorker, pool: Any, clerk: ThreadPoolExecutor | None
     ) -> None:
         try:
             await host.end()
@@ -443,10 +444,11 @@ class Run:
                 await worker.aclose()
                 if pool is not None:
                     await asyncio.to_thread(self._leave, pool)
-                if self.book is not None:
+                if clerk is not None:
                     await asyncio.get_running_loop().run_in_executor(clerk, self._close_store)
             finally:
-                clerk.shutdown(wait=False)
+                if clerk is not None:
+                    clerk.shutdown(wait=False)
                 self.collector.finish()
 
     # -- the end --------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ class Collector:
             self._observers.run_started(info)
         if self._display is not None:
             self._display.start(info.total, info.fetcher)
+            self._shown = self._started
 
     def take(self, settled: list[Slot]) -> None:
         """Keep slots."""

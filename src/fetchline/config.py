@@ -225,7 +225,7 @@ _POLICIES = (
 
 def settings() -> Mapping[str, Any]:
     """What the environment and the project file say, the environment first."""
-    out: dict[str, Any] = dict(_project(Path.cwd()))
+    out: dict[str, Any] = dict(_project(os.getcwd()))  # noqa: PTH109  # for every run; see _candidates
     for name in (*_TEXT, *_NUMBERS, "plugins", "apps"):
         text = os.environ.get(f"FETCHLINE_{name.upper()}")
         if text:
@@ -246,22 +246,28 @@ def _typed(name: str, text: str) -> Any:
     return text
 
 
-def _project(folder: Path) -> Mapping[str, Any]:
-    for directory in (folder, *folder.parents):
-        for name in ("fetchline.toml", "pyproject.toml"):
-            path = directory / name
-            try:
-                stamp = path.stat().st_mtime_ns
-            except OSError:
-                continue
-            return _read(path, stamp)
+def _project(folder: str) -> Mapping[str, Any]:
+    for path in _candidates(folder):
+        try:
+            stamp = os.stat(path).st_mtime_ns  # noqa: PTH116
+        except OSError:
+            continue
+        return _read(path, stamp)
     return {}
 
 
 @functools.lru_cache(maxsize=8)
-def _read(path: Path, stamp: int) -> Mapping[str, Any]:
+def _candidates(folder: str) -> Sequence[str]:
+    # As text: this is done for every run, and paths cost more than looking whether they exist.
+    folders = (Path(folder), *Path(folder).parents)
+    return [str(one / name) for one in folders for name in ("fetchline.toml", "pyproject.toml")]
+
+
+@functools.lru_cache(maxsize=8)
+def _read(file_name: str, stamp: int) -> Mapping[str, Any]:
     import tomllib
 
+    path = Path(file_name)
     with path.open("rb") as file:
         content = tomllib.load(file)
     table = content if path.name == "fetchline.toml" else content.get("tool", {}).get("fetchline", {})

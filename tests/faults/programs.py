@@ -42,6 +42,7 @@ def interrupted(name: str) -> None:
         try:
             fl.run(stays(log, executor, seconds=3600), range(40), on_progress=told, **options)
         except KeyboardInterrupt as error:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that was sent before this was told
             back = time.monotonic()
             _tell(error, back)
         finally:

@@ -83,13 +83,12 @@ class ThreadPool(Executor):
 
     def _put(self, task: _Task) -> None:
         """With the lock held: whoever shuts down finds no thread that has not started."""
+        if self._queued >= self._idle and len(self._threads) < self.max_workers:
+            self._start_thread(task)
+            return
         self._tasks.put(task)
         self._queued += 1
-        if not self._wanted():
-            return
-        if len(self._threads) < self.max_workers:
-            self._start_thread(None)
-        else:
+        if self._wanted():
             for worker in self._workers:
                 worker.call()
 
@@ -101,25 +100,28 @@ class ThreadPool(Executor):
     def _wanted(self) -> bool:
         return self._queued > self._idle
 
-    def _start_thread(self, first: _Task | None) -> None:
+    def _start_thread(self, first: _Task) -> None:
+        # It has its first task with it: the lock is held again and again while many threads are started, and one
+        # that wanted it would begin when all of them are there.
+        worker = self._new_worker(lambda task: self._replace(thread, task))
         thread = threading.Thread(
-            target=self._main, args=(first,), name=f"fetchline-thread-{next(_numbers)}", daemon=True
+            target=self._main, args=(worker, first), name=f"fetchline-thread-{next(_numbers)}", daemon=True
         )
         self._threads[thread] = first
+        self._workers.add(worker)
         try:
             thread.start()
         except BaseException:
             del self._threads[thread]
+            self._workers.discard(worker)
             raise
 
     def _new_worker(self, replace: Callable[[_Task], None]) -> Worker:
         return Worker(replace, self._queue, self._wanted)
 
-    def _main(self, task: _Task | None) -> None:
+    def _main(self, worker: Worker, task: _Task | None) -> None:
         me = threading.current_thread()
-        with self._new_worker(lambda task: self._replace(me, task)) as worker:
-            with self._lock:
-                self._workers.add(worker)
+        with worker:
             while (task := task or self._next(me)) is not None:
                 task(worker)
                 worker.call = _nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import weakref
@@ -29,7 +30,7 @@ class TqdmProgress:
 
     def start(self, total: int | None, label: str) -> None:
         self.close()
-        self._bar = _bar_class()(**{"total": total, "desc": label or None, **self._options})
+        self._bar = _bar_class(in_notebook())(**{"total": total, "desc": label or None, **self._options})
         self._close = weakref.finalize(self, self._bar.close)
 
     def update(self, progress: Progress) -> None:
@@ -56,9 +57,10 @@ def in_notebook() -> bool:
     return shell is not None and "IPKernelApp" in shell.config
 
 
-def _bar_class() -> Any:
+@functools.cache
+def _bar_class(in_notebook: bool) -> Any:
     # tqdm.auto imports asyncio, which a terminal does not need.
-    module = importlib.import_module("tqdm.auto" if in_notebook() else "tqdm")
+    module = importlib.import_module("tqdm.auto" if in_notebook else "tqdm")
     # An interval of 0 starts no watching thread: updates come a few times a second anyhow.
     return type("Bar", (module.tqdm,), {"monitor_interval": 0})
 

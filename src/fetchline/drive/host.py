@@ -327,7 +327,7 @@ class LoopHost(_Desk):
     """A run's host as a coroutine of the caller's loop, which must not wait for a disk or a network.
 
     Args:
-        clerk: the one thread that writes.
+        clerk: the one thread that writes, if there is a book.
     """
 
     def __init__(
@@ -336,7 +336,7 @@ class LoopHost(_Desk):
         intake: Intake | None,
         *,
         gate: LoopGate,
-        clerk: ThreadPoolExecutor,
+        clerk: ThreadPoolExecutor | None,
         **desk: Any,
     ) -> None:
         super().__init__(source, intake, **desk)
