@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*)
-JOBS ?= 2
+JOBS ?= 3
 
 .PHONY: help demo test lint check bench docs clean
 
