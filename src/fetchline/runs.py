@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from fetchline.interfaces import ObjectStore, Verdict
 from fetchline.items import key_of
 from fetchline.journal.encoding import decode
 from fetchline.journal.entries import EMPTY, FAILURE
-from fetchline.journal.journal import Journal, Rows, read
+from fetchline.journal.journal import Journal, Rows, as_store_failed, read
 from fetchline.journal.owner import is_owned
 from fetchline.journal.reading import IDENTITY, Standing, asked_of
 from fetchline.results import Result
@@ -41,6 +41,8 @@ __all__ = [
     "run_state",
     "verify",
 ]
+
+_log = logging.getLogger("fetchline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,16 @@ def run_state(store: Any) -> RunState:
 
 
 def list_runs(folder: str | Path = ".") -> Iterator[RunState]:
-    """Find the runs in a directory and in those below it; damaged ones are left out.
+    """Find the runs in a directory and in those below it; damaged ones are named in the log, and left out.
 
     Raises:
         NotADirectoryError: there is no such directory.
     """
     for place in run_places(folder):
-        with contextlib.suppress(StoreError):
+        try:
             yield run_state(place)
+        except StoreError as error:
+            _log.warning("%s", error)
 
 
 def run_places(folder: str | Path = ".") -> Iterator[Path]:
@@ -224,6 +228,7 @@ def verify(store: Any, *, repair: bool = False) -> dict[str, str]:
         what is wrong, by name of the file; nothing, if all is well.
 
     Raises:
+        StoreError: there is nothing at all.
         StoreBusy: a run is at it, and it was to be repaired.
         StoreFailed: it could not be read.
         StoreTooNew: a newer fetchline wrote it.
@@ -236,6 +241,9 @@ def verify(store: Any, *, repair: bool = False) -> dict[str, str]:
     from fetchline.journal.repairing import check, put_right
 
     objects = objects_of(store)
+    with as_store_failed(objects):
+        if next(iter(objects.list()), None) is None:
+            raise StoreError(f"there is no run in {objects.url}")
     return put_right(objects) if repair else check(objects)
 
 

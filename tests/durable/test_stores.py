@@ -593,7 +593,7 @@ def test_compacting_keeps_every_result(store: Any) -> None:
     assert fl.run(served.fetcher(), SYMBOLS[:25], store=store, reuse="all", **QUIET).summary.attempts == 0
 
 
-def test_runs_are_found_below_a_directory(tmp_path: Path) -> None:
+def test_runs_are_found_below_a_directory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fl.run(abs, [-1], store=tmp_path / "2024/q1", **QUIET)
     fl.run(len, ["a"], store=tmp_path / "2024/q2", **QUIET)
     (tmp_path / "other").mkdir()
@@ -601,8 +601,15 @@ def test_runs_are_found_below_a_directory(tmp_path: Path) -> None:
     assert [state.fetcher for state in fl.list_runs(tmp_path)] == ["abs", "len"]
     next((tmp_path / "2024/q1/data").iterdir()).unlink()
     assert [state.fetcher for state in fl.list_runs(tmp_path)] == ["len"]
+    assert f"{tmp_path / '2024/q1'} is damaged" in caplog.text
     with pytest.raises(NotADirectoryError):
         next(fl.list_runs(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_where_there_is_nothing_nothing_is_well(repair: bool, store: Any) -> None:
+    with pytest.raises(fl.StoreError, match="there is no run in"):
+        fl.verify(store, repair=repair)
 
 
 def test_what_is_asked_for_can_be_read_by_people(tmp_path: Path) -> None:

@@ -48,6 +48,20 @@ def test_a_longer_window_is_counted_over_all_who_share_it() -> None:
     assert 50 < paces[0].take() <= 60
 
 
+def test_a_name_with_other_rates_is_told_of_and_does_not_forget_the_starts_of_the_longer_window(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    long = NamedPace(fl.Pace("1/s, 1/day", name="mixed"))
+    assert long.take() == 0
+    NamedPace(fl.Pace("1/s, 1/day", name="mixed")).close()
+    assert caplog.messages == []
+    short = NamedPace(fl.Pace("1000/s", name="mixed"))
+    assert "the pace 'mixed' is 1000/s here, and was 1/s, 1/day in the last hour" in caplog.text
+    while (wait := short.take()) > 0:
+        time.sleep(wait)
+    assert long.take() > 80_000
+
+
 def test_a_cooldown_is_everybodys() -> None:
     one, two = NamedPace(fl.Pace("100/s", name="cool")), NamedPace(fl.Pace("100/s", name="cool"))
     one.cool_down(30)

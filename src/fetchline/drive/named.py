@@ -7,6 +7,7 @@ Times in the database are those of the system's clock, because monotonic ones do
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -32,7 +33,10 @@ create table if not exists starts (at real not null);
 create index if not exists starts_at on starts (at);
 create table if not exists state (name text primary key, value real not null);
 insert or ignore into state values ('next', 0), ('cool_until', 0);
+create table if not exists rates (said text primary key, longest real not null, at real not null);
 """
+_RECENT_S = 3600.0
+_log = logging.getLogger("fetchline")
 
 
 def state_folder() -> Path:
@@ -70,6 +74,29 @@ class NamedPace:
         # A fetcher's plain calls keep theirs for as long as the fetcher lives.
         self._end = weakref.finalize(self, self._base.close)
         self._prepare()
+        self._longest = self._say(pace)
+
+    def _say(self, pace: Pace) -> float:
+        """Write down at which rates the name is used; the longest window of all who use it, in seconds."""
+        longest, now = self._windows[-1][1], time.time()
+        with self._lock, self._base as base:
+            base.execute(
+                "insert into rates values (?, ?, ?) on conflict (said) do update set at = excluded.at",
+                (pace.rates, longest, now),
+            )
+            rows = base.execute("select said, longest, at from rates").fetchall()
+        others = [
+            said for said, _, at in rows if at > now - _RECENT_S and Pace(said).windows != self._windows
+        ]
+        if others:
+            _log.warning(
+                "the pace %r is %s here, and was %s in the last hour: give it the same rates everywhere, as each "
+                "of them keeps to its own",
+                pace.name,
+                pace.rates,
+                " and ".join(others),
+            )
+        return float(max(seconds for _, seconds, _ in rows))
 
     def _prepare(self) -> None:
         """Make the tables; of several that do so at once, the change of mode lets only one through."""
@@ -96,7 +123,7 @@ class NamedPace:
             # Nothing lies further ahead than this, unless the clock has been set back.
             follows = state["next"] if state["next"] <= now + self._interval else now
             pause = state["cool_until"] if state["cool_until"] <= now + RETRY_AFTER_CAP else now
-            base.execute("delete from starts where at < ? or at > ?", (now - self._windows[-1][1], now))
+            base.execute("delete from starts where at < ? or at > ?", (now - self._longest, now))
             due: float = max(now, pause, follows)
             for count, period in self._windows:
                 row = base.execute(
