@@ -15,6 +15,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Literal
 
+from fetchline.testing.http.origin import stop_listening
+
 __all__ = ["LOST", "Answer", "Behave", "Seen", "Server", "polite"]
 
 
@@ -122,7 +124,7 @@ class Server:
         self._server = await asyncio.start_server(self._connected, sock=_bound(self.port), backlog=128)
 
     async def _close(self) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in self._conversations:
                 task.cancel()
@@ -134,11 +136,14 @@ class Server:
         self._out = kind
         self.went_down = monotonic()
         if kind == "refused":
-            self._server.close()
-            for writer in self._writers:
-                writer.transport.abort()
+            self._refusing = self._loop.create_task(self._refuse())
         if lasting is not None:
             self._loop.call_later(lasting, lambda: self._loop.create_task(self._come_back()))
+
+    async def _refuse(self) -> None:
+        await stop_listening(self._server)
+        for writer in self._writers:
+            writer.transport.abort()
 
     async def _come_back(self) -> None:
         if self._out == "refused":

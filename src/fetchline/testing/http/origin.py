@@ -75,7 +75,7 @@ class Origin:
         self.url = f"{'https' if self.tls else 'http'}://{self.host}:{port}"
 
     async def _end(self) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in self._handlers:
                 task.cancel()
@@ -113,6 +113,15 @@ class Origin:
             pass  # the client is gone
         finally:
             self.open -= 1
+
+
+async def stop_listening(server: asyncio.Server) -> None:
+    """Close a server once those it has accepted have their transport; asyncio of 3.11 leaks one that has not."""
+    for listening in server.sockets:
+        asyncio.get_running_loop().remove_reader(listening.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    server.close()
 
 
 async def _read(reader: asyncio.StreamReader, connection: int) -> Asked:
