@@ -329,6 +329,24 @@ def test_a_tracked_job_fails_with_its_message() -> None:
     )
 
 
+def test_a_cancelled_job_is_noted_with_what_was_finished() -> None:
+    tracker, at_work, may_end = fl.JobTracker(), threading.Event(), threading.Event()
+
+    def fetch(n: int) -> int:
+        if n == 5:
+            at_work.set()
+            assert may_end.wait(60)
+        return n
+
+    job = tracker.submit(fetch, range(40), workers=1)
+    assert at_work.wait(60)
+    job.cancel()
+    may_end.set()
+    assert job.wait(60)
+    info = tracker.get_job(job.id)
+    assert (info.status, info.completed_items, info.total_items) == ("cancelled", 6, 40)
+
+
 def test_tracked_jobs_are_listed_oldest_first_and_by_status() -> None:
     tracker = fl.JobTracker()
     ids = [tracker.create_job(1, name=str(n)).job_id for n in range(4)]

@@ -28,21 +28,14 @@ from fetchline.drive.feed import Intake, KeyCheck
 from fetchline.drive.gates import LoopGate
 from fetchline.drive.host import Host, Interrupted, LoopHost
 from fetchline.drive.source import Source
-from fetchline.errors import (
-    BatchCancelled,
-    BatchError,
-    BatchFailed,
-    BatchInterrupted,
-    InputFailed,
-    StoreError,
-)
+from fetchline.errors import StoreError
 from fetchline.executors import Crew
 from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo
 from fetchline.items import Grid, check_items, key_of, uniform_type
 from fetchline.keeping import Book, item_text, may_repeat, whole_keys
+from fetchline.outcome import outcome
 from fetchline.results import Result
 from fetchline.stores import RunStore
-from fetchline.summary import counted
 from fetchline.terms import limits_of, program_of
 
 __all__ = ["Run"]
@@ -454,45 +447,7 @@ class Run:
     # -- the end --------------------------------------------------------------------------------------------
 
     def _outcome(self, host: Host | None) -> Batch[Any]:
-        batch = self.collector.batch()
-        if self.source.bug is not None:
-            bug = self.source.bug
-            raise BatchError(
-                f"the run of {self.fetcher.name!r} broke: {type(bug).__name__}: {bug}", batch
-            ) from bug
-        summary = batch.summary
-        if host is not None and host.signals.count:
-            raise self._interrupted()
-        if self.intake is not None and self.intake.error is not None:
-            error = self.intake.error
-            raise InputFailed(
-                f"the items for {self.fetcher.name!r} ended with {type(error).__name__}: {error}, after "
-                f"{summary.total} of them",
-                batch,
-            ) from error
-        if self.collector.raised is not None:
-            failure = self.collector.raised
-            raise BatchFailed(
-                f"{self.fetcher.name!r} failed for item {failure.index}, key {failure.key!r}: {failure.message}; "
-                f"{counted(summary.succeeded, 'item')} had succeeded",
-                batch,
-                failure,
-            ) from failure.error
-        if self.collector.cancelled:
-            raise BatchCancelled(
-                f"the run of {self.fetcher.name!r} was cancelled after {summary.succeeded} of {summary.total} items",
-                batch,
-            )
-        return batch
-
-    def _interrupted(self) -> BatchInterrupted:
-        batch = self.collector.batch()
-        done = batch.summary.total - batch.summary.codes["cancelled"]
-        where = "had been handed out" if self.emits else "are in this exception's .batch"
-        return BatchInterrupted(
-            f"interrupted: {done} of {batch.summary.total} items of {self.fetcher.name!r} are finished; they {where}",
-            batch,
-        )
+        return outcome(self, interrupted=host is not None and host.signals.count > 0)
 
     def again(self, items: list[Any]) -> Batch[Any]:
         """Run some items once more, with the same options."""

@@ -268,7 +268,10 @@ class Batch(Sequence[Result[T]], Generic[T]):
             A batch of the same length: new results where there was a failure, the old ones elsewhere.
         """
         if self._again is None:
-            raise RuntimeError("this batch did not come from a run, so nothing can be run again")
+            raise RuntimeError(
+                "this batch did not come from a run of this process, so nothing can be run again here; "
+                "fetchline.resume(store) goes on with one that was stored"
+            )
         indexes = [failure.index for failure in self.failures if failure.error_code != "unknown_outcome"]
         if not indexes:
             return self

@@ -14,6 +14,7 @@ from fetchline.retry import check_count
 __all__ = ["Reuse", "Stored", "check_reuse", "chosen", "except_last", "fresh"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_WHOLE = re.compile(r"-?\d+")
 _AGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*")
 
 
@@ -71,8 +72,9 @@ def fresh(age: str | float | timedelta) -> Callable[[Stored], bool]:
 def except_last(count: int) -> _ExceptLast:
     """Use stored successes but for the last ``count``, whose answers may have grown: ``reuse=fl.except_last(2)``.
 
-    Last is what sorts last as text, as dates and ``Period`` do. Of keys with several parts, such as those of
-    ``Args(symbol, period)``, it is the last part that counts, and of each symbol the last ones are fetched again.
+    Last is the highest number, or what sorts last as text, as dates and ``Period`` do. Of keys with several parts,
+    such as those of ``Args(symbol, period)``, it is the last part that counts, and of each symbol the last ones are
+    fetched again.
 
     >>> chosen(except_last(1), [Stored(key, "success", datetime.now(UTC)) for key in ("A/2023", "A/2024", "B/2023")])
     [True, False, False]
@@ -120,7 +122,12 @@ def _but_last(count: int, stored: Sequence[Stored]) -> list[bool]:
             group, _, last = one.key.rpartition("/")
             groups.setdefault(group, []).append((last, at))
     used = [False] * len(stored)
-    for group_members in groups.values():
-        for _, at in sorted(group_members)[:-count]:
+    for members in groups.values():
+        if all(_WHOLE.fullmatch(last) for last, _ in members):
+            order = sorted((int(last), at) for last, at in members)
+            members = [(str(last), at) for last, at in order]
+        else:
+            members = sorted(members)
+        for _, at in members[:-count]:
             used[at] = True
     return used

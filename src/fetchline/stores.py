@@ -13,7 +13,7 @@ from fetchline.errors import StoreFailed
 from fetchline.interfaces import ObjectStore, RunInfo, Use
 from fetchline.journal.encoding import decode, encode, is_text
 from fetchline.journal.entries import EMPTY
-from fetchline.journal.files import FileLedger, Files, namer
+from fetchline.journal.files import FIELD, FileLedger, Files, namer
 from fetchline.journal.journal import Journal, Rows, read, refuse_other
 from fetchline.journal.reading import Standing
 from fetchline.reuse import Reuse, Stored, chosen
@@ -34,6 +34,7 @@ def objects_of(store: Any) -> ObjectStore:
     Raises:
         UnknownName: nobody provides such a store.
         TypeError: it is none of these.
+        ValueError: it is a template of names.
         StoreFailed: it cannot be reached.
     """
     try:
@@ -41,6 +42,8 @@ def objects_of(store: Any) -> ObjectStore:
             return catalog().store(store.name).factory(**store.options)
         if isinstance(store, str | os.PathLike):
             where = os.fspath(store)
+            if any(name.isidentifier() for name in FIELD.findall(where)):
+                raise ValueError(f"one file for each item is store=fetchline.Files({where!r})")
             if "://" in where:
                 return catalog().store(where).factory(where)
             return catalog().store("directory").factory(where)
@@ -48,6 +51,8 @@ def objects_of(store: Any) -> ObjectStore:
         raise StoreFailed(str(error)) from error
     if isinstance(store, ObjectStore):
         return store
+    if isinstance(store, Files):
+        raise TypeError(f"{store!r} has no log of a run: run again with it, or read the files")
     raise TypeError(
         "store must be a path, a URL such as 's3://bucket/prefix', fetchline.Files(...), fetchline.use(name, ...), "
         f"or an object store, not {store!r}"
@@ -145,7 +150,7 @@ class RunStore:
         self._part = part
         self._fetcher, self._params = fetcher, params
         self._on_change = on_change or "refuse"
-        self._reuse: Reuse = "none" if on_change == "refetch" else reuse or "successes"
+        self._reuse: Reuse = reuse or "successes"
         self._files = store if isinstance(store, Files) else None
         self._name_of = None if self._files is None else namer(self._files, fetcher.function, params, key)
         self.objects = objects_of(store if self._files is None else self._files.root)
@@ -196,9 +201,10 @@ class RunStore:
             return
         standing = read(self.objects)
         if standing.identity is not None:
-            refuse_other(
-                self.objects, standing.identity, identity_of(self._fetcher, self._params), self._on_change
-            )
+            identity = identity_of(self._fetcher, self._params)
+            refuse_other(self.objects, standing.identity, identity, self._on_change)
+            if standing.identity != identity and self._on_change == "refetch":
+                standing.begin_anew()
         rows = Rows(self.objects, standing)
         learn(self.known, standing, self._reuse, rows.known)
 

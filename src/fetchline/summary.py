@@ -141,6 +141,10 @@ class Summary:
 
 
 def counted(count: int, noun: str) -> str:
+    """
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 

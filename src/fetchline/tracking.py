@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -172,7 +173,9 @@ class JobTracker:
             raise
 
     def _ended(self, job: Job[Any]) -> None:
-        done = job.progress.done
+        batch = getattr(job.error, "batch", None)
+        codes = Counter[str]() if batch is None else batch.summary.codes
+        done = job.progress.done - codes["cancelled"] - codes["deadline"]
 
         def change(info: JobInfo) -> dict[str, Any]:
             error = None if job.error is None else f"{type(job.error).__name__}: {job.error}"

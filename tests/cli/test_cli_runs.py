@@ -31,7 +31,7 @@ def test_the_same_line_again_fetches_what_failed_only(invoke: Invoke, stored: st
     assert "attempts  3" in again.stderr  # XX twice, IBM once
     kept = invoke("run", "shop.daily", "AAPL", "XX", "--store", stored, "--reuse", "all")
     assert "attempts  0" in kept.stderr
-    assert "XX: error before it started: ValueError: no such ticker: XX" in kept.stderr
+    assert "XX: error stored before: ValueError: no such ticker: XX" in kept.stderr
 
 
 def test_what_is_used_again_can_be_said(invoke: Invoke, stored: str) -> None:
@@ -54,6 +54,18 @@ def test_a_store_of_other_parameters_is_refused_in_one_line(invoke: Invoke, stor
         "run", "shop.daily", "AAPL", "-p", "adjusted=true", "--store", stored, "--on-change", "refetch"
     )
     assert kept.exit_code == 0
+
+
+def test_a_stored_value_that_cannot_be_read_any_more_is_told_of_after_the_run(
+    invoke: Invoke, stored: str
+) -> None:
+    file = next(Path(stored, "data").iterdir())
+    body = bytearray(file.read_bytes())
+    body[len(body) // 2] ^= 1
+    file.write_bytes(body)
+    result = invoke("run", "shop.daily", "AAPL", "IBM", "--store", stored)
+    assert result.exit_code == 1  # 2 would say that nothing was started
+    assert f"data/{file.name} is not what was written" in result.stderr
 
 
 def test_a_place_with_names_in_it_is_a_file_for_each_item(invoke: Invoke) -> None:

@@ -121,12 +121,19 @@ class StoreMachine(RuleBasedStateMachine):
     def options(self, reuse: Any = None, on_change: str | None = None, **more: Any) -> dict[str, Any]:
         return {"progress": None, "reuse": reuse, "on_change": on_change, "executor": "serial", **more}
 
-    def settle(self, items: list[str], told: dict[str, Outcome], before: dict[str, Outcome]) -> None:
-        """After a run that did not reach its end: what was told is stored, of others nobody knows."""
+    def settle(
+        self, items: list[str], told: dict[str, Outcome], before: dict[str, Outcome], *, anew: bool = False
+    ) -> None:
+        """After a run that did not reach its end: what was told is stored, of others nobody knows.
+
+        ``anew``: it was to fetch everything again; once the store is of the new version, nothing old is in it.
+        """
         standing = read_standing(Dict(self.held))
         assert standing.problems == {}
         if standing.identity is not None:
             self.version = standing.identity["version"]
+            if anew and self.version == self.wanted:
+                before = {}
         found = _stored_in(self.held)
         for key in KEYS:
             allowed = (
@@ -180,8 +187,8 @@ class StoreMachine(RuleBasedStateMachine):
                     options |= {"executor": "thread", "workers": 2}
                 batch = fl.run(self.fetcher(), iter(items) if way == "iterator" else items, **options)
                 results = list(batch)
-        if on_change == "refetch":
-            reuse = "none"
+        if on_change == "refetch" and self.has_changed():
+            self.stored = {}
         used = {key for key in items if self.is_used(key, reuse)}
         assert sorted(self.calls) == sorted(set(items) - used)
         self.stored |= {key: self.fetched(key) for key in items if key not in used}
@@ -200,10 +207,14 @@ class StoreMachine(RuleBasedStateMachine):
         entries=st.integers(1, 4),
         reuse=st.sampled_from(["successes", "none"]),
         way=st.sampled_from(["run", "threads", "stream"]),
+        on_change=st.sampled_from(["keep", "refetch"]),
     )
-    def killed(self, items: list[str], lives: int, after: bool, entries: int, reuse: Any, way: str) -> None:
+    def killed(
+        self, items: list[str], lives: int, after: bool, entries: int, reuse: Any, way: str, on_change: str
+    ) -> None:
         before, told = dict(self.stored), Told()
-        options = self.options(reuse, "keep", store=Dict(self.held, lives, after=after), plugins=[told])
+        anew = on_change == "refetch" and self.has_changed()
+        options = self.options(reuse, on_change, store=Dict(self.held, lives, after=after), plugins=[told])
         with _set(keeping, _MOST_ENTRIES=entries), contextlib.suppress(Killed):
             if way == "stream":
                 del options["progress"]
@@ -213,7 +224,7 @@ class StoreMachine(RuleBasedStateMachine):
                 if way == "threads":
                     options |= {"executor": "thread", "workers": 2}
                 fl.run(self.fetcher(), items, **options)
-        self.settle(items, told.outcomes, before)
+        self.settle(items, told.outcomes, before, anew=anew)
         self.asked = None
 
     @rule(items=ITEMS, at=st.integers(1, 5), way=st.sampled_from(["job", "stream"]))

@@ -369,6 +369,59 @@ def test_another_version_params_or_schema_is_refused_and_shown(store: Any) -> No
     assert fl.run(plain, ["A"], store=store, **QUIET).summary.stored == 1
 
 
+def test_of_what_is_fetched_again_nothing_old_is_used_though_it_was_not_finished(store: Any) -> None:
+    calls: list[int] = []
+
+    def scaled(n: int, scale: float = 1.0) -> float:
+        calls.append(n)
+        return n * scale
+
+    fl.run(scaled, range(20), store=store, **QUIET)
+    again: dict[str, Any] = {"store": store, "params": {"scale": 2.0}, **QUIET}
+    fl.run(scaled, range(5), on_change="refetch", **again)  # the rest is as if it had been killed
+    assert fl.run_state(store).succeeded == 5
+    assert fl.plan(scaled, range(20), store=store, params={"scale": 2.0}).held == 5
+    calls.clear()
+    batch = fl.run(scaled, range(20), on_change="refetch", **again)
+    assert batch.values == [2.0 * n for n in range(20)]
+    assert (batch.summary.stored, sorted(calls)) == (5, list(range(5, 20)))
+    assert fl.open_run(store).values == batch.values
+    assert fl.plan(scaled, range(20), store=store, on_change="refetch").held == 0
+    assert fl.verify(store) == {}
+
+
+def test_the_last_of_numbers_are_the_highest(store: Any) -> None:
+    def fetch(n: int) -> int:
+        calls.append(n)
+        return n
+
+    calls: list[int] = []
+    fl.run(fetch, range(120), store=store, **QUIET)
+    calls.clear()
+    fl.run(fetch, range(120), store=store, reuse=fl.except_last(2), **QUIET)
+    assert sorted(calls) == [118, 119]
+
+
+def test_a_template_is_not_taken_for_a_place_nor_files_for_a_run(tmp_path: Path) -> None:
+    template = f"{tmp_path}/{{n}}.json"
+    with pytest.raises(ValueError, match=r"store=fetchline\.Files\("):
+        fl.run(abs, [1], store=template, **QUIET)
+    with pytest.raises(TypeError, match="has no log of a run"):
+        fl.open_run(fl.Files(template))
+    assert fl.Files(template, ignore="adjust").ignore == {"adjust"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compacting_names_the_file_that_is_damaged(tmp_path: Path) -> None:
+    fl.run(lambda n: {"n": n}, range(10), store=tmp_path, **QUIET)
+    file = next((tmp_path / "data").iterdir())
+    body = bytearray(file.read_bytes())
+    body[len(body) // 2] ^= 1
+    file.write_bytes(body)
+    with pytest.raises(fl.StoreDamaged, match=f"data/{file.name} is not what was written"):
+        fl.compact(tmp_path)
+
+
 def test_a_place_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(fl.StoreError, match=r"not empty: it has thesis\.txt"):

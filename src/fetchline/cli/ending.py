@@ -16,9 +16,10 @@ from fetchline.cli.misfits import join_most
 from fetchline.cli.signals import Signals
 from fetchline.cli.streams import printing_to_standard_error
 from fetchline.cli.tables import check_target, write
-from fetchline.cli.text import columns, counted, fitted, one_line
-from fetchline.errors import BatchError, BatchInterrupted, StoreError
+from fetchline.cli.text import columns, fitted, one_line
+from fetchline.errors import BatchError, BatchInterrupted, StoredError, StoreError
 from fetchline.items import Grid
+from fetchline.summary import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,7 +68,11 @@ def run_batch(
             return signals.exit_code
         except (TypeError, ValueError) as error:
             raise Problem(str(error)) from error
-        misfits = ending.take(batch)
+        try:
+            misfits = ending.take(batch)
+        except StoreError as error:  # a value that is read only now
+            click.echo(f"fetchline: {one_line(str(error))}", err=True)
+            return 1
     return 1 if batch.n_failed or misfits or not batch.complete else 0
 
 
@@ -183,6 +188,8 @@ class Ending:
                 break
             shown += 1
             how = f"after {counted(failure.attempts, 'attempt')}" if failure.attempts else "before it started"
+            if isinstance(failure.error, StoredError):
+                how = "stored before"
             line = f"  {failure.key}: {failure.error_code} {how}: {one_line(failure.message)}"
             click.echo(fitted(line, width), err=True)
         if wrote:

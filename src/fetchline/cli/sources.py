@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fetchline.cli.common import Problem
 from fetchline.cli.parameters import Parameters
-from fetchline.cli.text import counted
+from fetchline.summary import counted
 
 if TYPE_CHECKING:
     from fetchline.items import Grid

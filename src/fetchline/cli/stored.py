@@ -16,7 +16,8 @@ import click
 from fetchline.cli.common import Problem, Trouble, common_options
 from fetchline.cli.completion import executor_names
 from fetchline.cli.tables import SUFFIXES, check_target, sink
-from fetchline.cli.text import counted, one_line, table
+from fetchline.cli.text import one_line, table
+from fetchline.summary import counted
 
 if TYPE_CHECKING:
     from fetchline.runs import RunState

@@ -7,20 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-__all__ = ["columns", "counted", "fitted", "one_line", "table"]
+__all__ = ["columns", "fitted", "one_line", "table"]
 
 
 def one_line(text: str) -> str:
     """Put a text of several lines on one."""
     return " ".join(text.split())
-
-
-def counted(number: int, noun: str) -> str:
-    """
-    >>> counted(1, "row"), counted(1200, "row")
-    ('1 row', '1,200 rows')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def columns(stream: TextIO) -> int | None:

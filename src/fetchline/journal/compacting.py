@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fetchline.interfaces import ObjectStore
 from fetchline.journal.entries import NO_FILE, Entry, table_of
 from fetchline.journal.reading import Standing
-from fetchline.journal.records import Record
+from fetchline.journal.records import Broken, Record
 from fetchline.journal.segments import Segment, Shelf, pack, staged_segment
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def rewritten(
         token: what tells staged files of this writer from those of another.
 
     Raises:
-        Broken: a file is not what was written.
+        Broken: a file, its second argument, is not what was written.
         OSError: the store could not be read or written.
     """
     import polars as pl
@@ -100,7 +100,11 @@ def _chunks(shelf: Shelf, standing: Standing, rows: pl.DataFrame) -> Iterator[li
     for row in rows.iter_rows(named=True):
         value: Any = None
         if row["file"] != NO_FILE:
-            value = shelf.raw(standing.segments[row["file"]], row["offset"], row["rows"])
+            segment = standing.segments[row["file"]]
+            try:
+                value = shelf.raw(segment, row["offset"], row["rows"])
+            except Broken as error:
+                raise Broken(str(error), segment.name) from error
             size += value.estimated_size() if hasattr(value, "estimated_size") else len(value)
         entries.append(
             Entry(

@@ -22,9 +22,9 @@ from fetchline.reuse import Reuse, Stored, chosen
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["FileLedger", "Files", "namer"]
+__all__ = ["FIELD", "FileLedger", "Files", "namer"]
 
-_FIELD = re.compile(r"\{([^{}]*)\}")
+FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 class Files:
@@ -48,10 +48,10 @@ class Files:
     ('symbol', 'period')
     """
 
-    def __init__(self, template: str, *, ignore: Sequence[str] = ()) -> None:
+    def __init__(self, template: str, *, ignore: str | Sequence[str] = ()) -> None:
         self.template = template
-        self.ignore = frozenset(ignore)
-        self.fields = tuple(_FIELD.findall(template))
+        self.ignore = frozenset([ignore] if isinstance(ignore, str) else ignore)
+        self.fields = tuple(FIELD.findall(template))
         if not self.fields or not all(name.isidentifier() for name in self.fields):
             raise ValueError(
                 "a template names what tells the files apart, such as 'daily/{symbol}.parquet', "
@@ -103,7 +103,7 @@ def namer(
                 parts[name] = key_of(given[name])
             else:
                 raise ValueError(f"{files!r} names {name!r}, which {item!r} does not give")
-        return _FIELD.sub(lambda match: _escaped(parts[match[1]]), files.names)
+        return FIELD.sub(lambda match: _escaped(parts[match[1]]), files.names)
 
     return name_of
 

@@ -202,7 +202,8 @@ class Journal:
             keys: those of all items, if they are at hand.
             items: gives the items themselves, as text; None if they are the numbers that their keys say.
             about: more to be said of the run.
-            on_change: what to do if the store is of another identity: ``refuse``, or take it over.
+            on_change: what to do if the store is of another identity: ``refuse``, ``keep`` its outcomes, or
+                ``refetch`` them: none of those before counts any more.
             part: it goes over some items of the last run again; that one stays what was asked for.
 
         Raises:
@@ -216,6 +217,9 @@ class Journal:
                 put_identity(self._objects, identity)
             self.standing.identity = dict(identity)
         head: dict[str, Any] = {"kind": "run", "run": self._run, "identity": identity, **about}
+        anew = known is not None and known != identity and on_change == "refetch"
+        if anew:
+            head["anew"] = True
         table = None
         last = self.standing.runs[-1] if self.standing.asked is not None else {}
         if part:
@@ -231,6 +235,8 @@ class Journal:
                 if items is None:
                     head["items"] = "int"
         self._commit(Record(head, table))
+        if anew:
+            self.standing.begin_anew()
         self._began = True
 
     def load(self, row: int, key: str) -> Any:
@@ -332,7 +338,7 @@ class Journal:
                     self._commit(Record({"kind": "end", "run": self._run, **(end or {})}))
                 try:
                     self._tidy()
-                except (StoreError, Broken) as error:  # everything is stored; it could be in fewer files
+                except StoreError as error:  # everything is stored; it could be in fewer files
                     _log.warning("%s was not tidied up: %s", self._objects.url, error)
         finally:
             self._owner.release()
@@ -356,9 +362,13 @@ class Journal:
             standing = read_standing(self._objects)
             if smaller_than is not None:
                 prefix = f"{self._next:08d}-%d"
-                record, staged = rewritten(
-                    self._objects, standing, prefix, self._token, smaller_than=smaller_than
-                )
+                try:
+                    record, staged = rewritten(
+                        self._objects, standing, prefix, self._token, smaller_than=smaller_than
+                    )
+                except Broken as error:
+                    what, name = error.args
+                    raise damaged(self._objects, {name: what}) from error
             else:
                 record, staged = gathered(standing), []
             self._commit(record, [(segment, None) for segment in staged])

@@ -81,6 +81,8 @@ class Owner:
             other = {}
         if not is_dead(other) and self._age(name) < STALE_S:
             someone = f"process {other['pid']} on {other['host']}" if "pid" in other else "somebody unknown"
+            if other.get("pid") == os.getpid() and other.get("host") == platform.node():
+                someone += ", which is this one,"
             raise StoreBusy(
                 f"{self._objects.url} is in use by {someone}, since {_ago(other.get('since'))}: wait for it, or "
                 "end it"

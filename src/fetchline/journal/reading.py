@@ -80,6 +80,11 @@ class Standing:
     written: float = 0.0
     is_mistold: bool = False
 
+    def begin_anew(self) -> None:
+        """No outcome of before counts any more: it is of something else."""
+        self.tables.clear()
+        self.memos.clear()
+
     @property
     def entries(self) -> pl.DataFrame:
         """The newest outcome of each key; ``row`` is its number among all outcomes.
@@ -202,6 +207,8 @@ def _take(standing: Standing, number: int, record: Record) -> None:
     match head["kind"]:
         case "run":
             standing.runs.append({**head, "number": number, "end": None})
+            if head.get("anew"):
+                standing.begin_anew()
             standing.asked = head.get("same_as", None if record.table is None else number)
         case "end":
             if standing.runs:
