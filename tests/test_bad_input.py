@@ -104,14 +104,14 @@ def test_an_unknown_option_names_the_near_one() -> None:
         fl.Fetcher.of(echo).replace(retries=3)
 
 
-# -- wrong types and counts --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("option", [{"reuse": "all"}, {"on_change": "keep"}])
 def test_an_option_of_a_store_without_a_store_is_refused(option: dict[str, Any]) -> None:
     for call in (fl.run, fl.plan, fl.stream):
         with pytest.raises(ValueError, match=r"is in a store: give store= too"):
             call(abs, [1], **option)  # type: ignore[operator]
+
+
+# -- wrong types and counts --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["workers", "max_workers", "concurrency", "window"])

@@ -123,11 +123,12 @@ def _but_last(count: int, stored: Sequence[Stored]) -> list[bool]:
             groups.setdefault(group, []).append((last, at))
     used = [False] * len(stored)
     for members in groups.values():
-        if all(_WHOLE.fullmatch(last) for last, _ in members):
-            order = sorted((int(last), at) for last, at in members)
-            members = [(str(last), at) for last, at in order]
-        else:
-            members = sorted(members)
-        for _, at in members[:-count]:
+        for _, at in _ranked(members)[:-count]:
             used[at] = True
     return used
+
+
+def _ranked(members: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    if all(_WHOLE.fullmatch(last) for last, _ in members):
+        return sorted(members, key=lambda member: (int(member[0]), member[1]))
+    return sorted(members)

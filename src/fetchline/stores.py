@@ -202,8 +202,7 @@ class RunStore:
         standing = read(self.objects)
         if standing.identity is not None:
             identity = identity_of(self._fetcher, self._params)
-            refuse_other(self.objects, standing.identity, identity, self._on_change)
-            if standing.identity != identity and self._on_change == "refetch":
+            if refuse_other(self.objects, standing.identity, identity, self._on_change):
                 standing.begin_anew()
         rows = Rows(self.objects, standing)
         learn(self.known, standing, self._reuse, rows.known)

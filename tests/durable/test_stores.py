@@ -317,7 +317,7 @@ def test_a_loop_goes_on_while_its_store_is_slow(at: int) -> None:
     async def main() -> None:
         held = Held(at)
         task = asyncio.create_task(fl.arun(_square, range(5), store=held, **QUIET))
-        await asyncio.to_thread(held.begun.wait, 20)
+        assert await asyncio.to_thread(held.begun.wait, 20)
         held.go_on.set()
         assert (await task).values == [0, 1, 4, 9, 16]
 
@@ -335,7 +335,7 @@ def test_a_task_that_is_cancelled_while_it_writes_lets_the_store_go_with_what_wa
     async def main() -> None:
         held = Held(at)
         task = asyncio.create_task(fl.arun(fetch, range(5), store=held, **QUIET))
-        await asyncio.to_thread(held.begun.wait, 20)
+        assert await asyncio.to_thread(held.begun.wait, 20)
         task.cancel()
         held.go_on.set()
         with pytest.raises(asyncio.CancelledError):

@@ -210,14 +210,12 @@ class Journal:
             StoreMismatch: the store holds the results of something else.
         """
         known = self.standing.identity
-        if known is not None:
-            refuse_other(self._objects, known, identity, on_change)
+        anew = known is not None and refuse_other(self._objects, known, identity, on_change)
         if known != identity:
             with as_store_failed(self._objects):
                 put_identity(self._objects, identity)
             self.standing.identity = dict(identity)
         head: dict[str, Any] = {"kind": "run", "run": self._run, "identity": identity, **about}
-        anew = known is not None and known != identity and on_change == "refetch"
         if anew:
             head["anew"] = True
         table = None
@@ -416,8 +414,8 @@ def put_identity(objects: ObjectStore, identity: Mapping[str, Any]) -> None:
 
 def refuse_other(
     objects: ObjectStore, known: Mapping[str, Any], wanted: Mapping[str, Any], on_change: str
-) -> None:
-    """Refuse a store that holds the results of something else.
+) -> bool:
+    """Refuse a store that holds the results of something else; whether none of them counts, if that was said.
 
     Raises:
         StoreMismatch: what is different is shown.
@@ -428,6 +426,7 @@ def refuse_other(
             'Give another store; or say on_change="keep" if they count all the same, or on_change="refetch" to '
             "fetch everything again"
         )
+    return on_change == "refetch" and dict(known) != dict(wanted)
 
 
 def damaged(objects: ObjectStore, problems: Mapping[str, str]) -> StoreDamaged:
