@@ -184,6 +184,8 @@ class Run:
             self.store.known,
             self.collector.reading,
             self.schedule.memos,
+            to_write=self.source.to_write,
+            admit=self.source.admit,
             report=self.collector.take,
             report_hits=self.collector.take_hits,
             whole=keys is not None,

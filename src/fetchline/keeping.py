@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
@@ -19,7 +19,7 @@ from fetchline.frames import as_frame
 from fetchline.interfaces import Verdict
 from fetchline.items import Grid, key_of, uniform_type
 from fetchline.journal.encoding import encode, is_text
-from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TEXT, Entry
+from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TEXT, Begun, Entry
 from fetchline.results import Failure
 
 __all__ = ["Book", "Gathered", "Ledger", "item_text", "may_repeat", "whole_keys"]
@@ -40,7 +40,9 @@ _log = logging.getLogger("fetchline")
 class Ledger(Protocol):
     """Where a book writes: the journal of a run, or files that several runs share."""
 
-    def write(self, entries: Sequence[Entry], memos: dict[str, str]) -> list[int | Exception | None]: ...
+    def write(
+        self, entries: Sequence[Entry], memos: Mapping[str, str], begun: Mapping[str, Begun | None]
+    ) -> list[int | Exception | None]: ...
 
     def load(self, row: int, key: str) -> Any: ...
 
@@ -53,12 +55,17 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What is written at once: slots and the key of each; what is stored, by key; memos."""
+    """What is written at once: slots and the key of each; what is stored, by key; memos; and what begins.
+
+    ``ahead`` is how many slots may start then.
+    """
 
     slots: list[Slot]
     keys: list[str]
     entries: dict[str, Entry]
     memos: dict[str, str]
+    begun: dict[str, Begun | None]
+    ahead: int
 
 
 class Book:
@@ -71,6 +78,9 @@ class Book:
         known: what the run knows of keys; what is written is added.
         reading: how items are read.
         memos: what tasks that are not ready leave behind; taken from its left.
+        to_write: gives slots that may not start before it is written down that they will; writes, that is, which
+            nobody would know of after a kill.
+        admit: told how many of those may start now.
         report: told of slots that are in the store.
         report_hits: the same for values that were there before.
         stored: told of the same before: others with their keys may be told by ``known``.
@@ -86,6 +96,8 @@ class Book:
         reading: Reading,
         memos: deque[tuple[Slot, Verdict]],
         *,
+        to_write: Callable[[], list[Slot]],
+        admit: Callable[[int], None],
         report: Callable[[list[Slot]], None],
         report_hits: Callable[[list[Slot]], None],
         stored: Callable[[list[Slot]], None],
@@ -97,6 +109,10 @@ class Book:
         self._known = known
         self._reading = reading
         self._pending = memos
+        self._to_write = to_write
+        self._admit = admit
+        self._begun: set[str] = set()
+        self._withdrawn: dict[str, Begun | None] = {}
         self._report = report
         self._report_hits = report_hits
         self._stored = stored
@@ -142,7 +158,12 @@ class Book:
         if not is_text(key):
             _fail(slot, ValueError(f"the key {key!r} is no Unicode text, and cannot be stored: pass key="))
             return
-        if key in self._entries or _is_of_a_stop(slot):
+        is_of_a_stop = _is_of_a_stop(slot)
+        if key in self._begun:
+            self._begun.discard(key)
+            if is_of_a_stop:
+                self._withdrawn[key] = None
+        if key in self._entries or is_of_a_stop:
             return  # an equal item's, or of nobody's doing
         if slot.state == DONE and not slot.attempts and key in self._known:
             return  # an equal item's too, written before
@@ -199,7 +220,7 @@ class Book:
         """Whether it is time to write; ``eager``: nobody may look again for long."""
         while self._pending:
             self._remember(*self._pending.popleft())
-        if self._memos:
+        if self._memos or self._to_write():
             return True
         if not self._slots:
             return False
@@ -217,19 +238,27 @@ class Book:
 
     def gather(self) -> Gathered | None:
         """Take what there is to write; None if there is nothing."""
-        if not self._slots and not self._memos:
+        ahead = self._to_write()
+        if not self._slots and not self._memos and not ahead:
             return None
-        gathered = Gathered(self._slots, self._of, self._entries, self._memos)
+        begun = self._withdrawn
+        for slot in ahead:
+            if slot.troubles is None:  # else it has left a memo, and is asked about
+                key = self._reading.key_of(slot.item)
+                begun[key] = slot.index, None if self._whole else item_text(slot.item, key)
+                self._begun.add(key)
+        gathered = Gathered(self._slots, self._of, self._entries, self._memos, begun, len(ahead))
         self._slots, self._of, self._entries, self._memos, self._bytes = [], [], {}, {}, 0
+        self._withdrawn = {}
         return gathered
 
     def write(self, gathered: Gathered) -> Sequence[int | Exception | None]:
         """Write; the only part that may be done by another thread: it touches nothing that others look at."""
-        if not gathered.entries and not gathered.memos:
+        if not gathered.entries and not gathered.memos and not gathered.begun:
             return ()
         began = time.monotonic()
         try:
-            return self._ledger.write(list(gathered.entries.values()), gathered.memos)
+            return self._ledger.write(list(gathered.entries.values()), gathered.memos, gathered.begun)
         except BaseException:
             self._is_broken = True
             raise
@@ -255,6 +284,7 @@ class Book:
                         _fail(slot, row)
         self._stored(slots)
         self._report(slots)
+        self._admit(gathered.ahead)
         if self._hold is not None:
             for slot, key in zip(slots, keys, strict=True):
                 row = rows.get(key, self._known.get(key))

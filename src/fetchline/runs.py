@@ -17,11 +17,12 @@ from fetchline.errors import StoreError, UnknownName
 from fetchline.fetchers import Policies
 from fetchline.interfaces import ObjectStore, Verdict
 from fetchline.items import key_of
+from fetchline.journal.asked import asked_of
 from fetchline.journal.encoding import decode
 from fetchline.journal.entries import EMPTY, FAILURE
 from fetchline.journal.journal import Journal, Rows, as_store_failed, read
 from fetchline.journal.owner import is_owned
-from fetchline.journal.reading import IDENTITY, Standing, asked_of
+from fetchline.journal.reading import IDENTITY, Standing
 from fetchline.results import Result
 from fetchline.runner import run
 from fetchline.stores import objects_of

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fetchline.fetchers import Fetcher
     from fetchline.keeping import Ledger
 
-__all__ = ["RunStore", "identity_of", "learn", "memos_of", "objects_of"]
+__all__ = ["RunStore", "go_on", "identity_of", "learn", "objects_of"]
 
 
 def objects_of(store: Any) -> ObjectStore:
@@ -124,9 +124,11 @@ def _stored(last: pl.DataFrame) -> list[Stored]:
     ]
 
 
-def memos_of(standing: Standing) -> dict[str, Pending]:
-    """What tasks that were not ready left behind."""
-    return {key: Pending(*decode(text)) for key, text in standing.memos.items()}
+def go_on(known: dict[str, Any], standing: Standing) -> None:
+    """Take in what tasks that are not ready left behind: they are asked about, not begun again."""
+    for key, text in standing.memos.items():
+        if key not in known:
+            known[key] = Pending(*decode(text))
 
 
 class RunStore:
@@ -181,9 +183,9 @@ class RunStore:
                 on_change=self._on_change,
                 part=self._part,
             )
-            self.known.update(memos_of(journal.standing))
             if learn(self.known, journal.standing, self._reuse, journal.known):
                 journal.supersede()
+            go_on(self.known, journal.standing)
             journal.forget_standing()
         except BaseException:
             journal.close()

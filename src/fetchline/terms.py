@@ -9,6 +9,7 @@ from fetchline.core.limits import NEVER, Dedupe, Limits
 from fetchline.deciding import Decided
 from fetchline.fetchers import Policies
 from fetchline.interfaces import RunInfo
+from fetchline.journal.files import Files
 from fetchline.sizes import parse_size
 from fetchline.verdict import Judge
 from fetchline.waiting import waits
@@ -72,6 +73,8 @@ def limits_of(decided: Decided, *, emits: bool) -> Limits:
         bulk=bulk.size,
         linger=bulk.linger if waits() else 0.0,
         idempotent=policies.idempotent,
+        # Files have no log to write it in.
+        write_ahead=not (policies.idempotent or config.store is None or isinstance(config.store, Files)),
     )
 
 

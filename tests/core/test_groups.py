@@ -405,8 +405,10 @@ def play(draw: random.Random) -> None:
         fail_fast=draw.random() < 0.25,
         timeout=draw.choice([None, 3.0]),
         hold=draw.choice([NEVER, NEVER, 4.0]),
+        write_ahead=draw.random() < 0.3,
     )
     schedule = BulkSchedule(limits, ordered=True)
+    written: set[int] = set()
     pending = list(range(count))
     whole = draw.random() < 0.5
     if whole:
@@ -439,6 +441,10 @@ def play(draw: random.Random) -> None:
             assert len(flying) <= limits.concurrency
             indexes = [member.index for member in slot.members]
             assert indexes == sorted(indexes)
+            assert written.issuperset(indexes) or not limits.write_ahead
+        elif ahead := schedule.to_write():
+            written.update(slot.index for slot in ahead)
+            schedule.admit(len(ahead))
         elif flying:
             group = flying.pop(draw.randrange(len(flying)))
             match draw.randint(0, 5):

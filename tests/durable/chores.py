@@ -24,7 +24,7 @@ from fetchline.journal.entries import EMPTY, FAILURE
 from fetchline.journal.reading import read_standing
 from fetchline.stores import objects_of
 
-__all__ = ["CHORES", "ITEMS", "Notes", "problems_of", "rows_of", "spoil"]
+__all__ = ["CHORES", "ITEMS", "Notes", "problems_of", "rows_of", "spoil", "writes_again"]
 
 ITEMS = [f"S{n}" for n in range(12)]
 NOTHING, BAD = "S3", "S7"
@@ -111,6 +111,26 @@ def repair(store: Path, notes: Notes) -> None:
     fl.verify(store, repair=True)
 
 
+def writer_of(notes: Notes) -> Any:
+    """Sends something that must not be sent twice."""
+
+    def send(symbol: str) -> str:
+        notes.note("call", symbol)
+        return f"sent {symbol}"
+
+    return fl.Fetcher.of(send, "send", idempotent=False)
+
+
+def writes(store: Path, notes: Notes, **options: Any) -> Any:
+    _often(3)
+    told = {"plugins": [_Told(notes)], "progress": None, "store": store, "executor": "serial"}
+    return fl.run(writer_of(notes), ITEMS, **{**told, **options})
+
+
+def writes_in_threads(store: Path, notes: Notes) -> Any:
+    return writes(store, notes, executor="thread", workers=2)
+
+
 CHORES: dict[str, Callable[[Path, Notes], Any]] = {
     "run": run,
     "threads": threads,
@@ -118,6 +138,8 @@ CHORES: dict[str, Callable[[Path, Notes], Any]] = {
     "refetch": refetch,
     "compact": compact,
     "repair": repair,
+    "writes": writes,
+    "writes in threads": writes_in_threads,
 }
 
 
@@ -199,6 +221,31 @@ def _problems_at_the_end(store: Path, batch: Any, notes: Notes) -> Iterator[str]
     if kinds.get(NOTHING) != EMPTY or kinds.get(BAD) != FAILURE:
         yield f"kinds: {kinds}"
     yield from _problems_of_files(store)
+
+
+def writes_again(store: Path, sent: list[str], told: list[str], notes: Notes, workers: int) -> dict[str, Any]:
+    """Run the same call again, of writes; what is not as it must be, and of how many nobody knows.
+
+    Args:
+        sent: keys that arrived before the kill.
+        told: keys whose results were reported before.
+        workers: how many there were.
+    """
+    batch = writes(store, notes)
+    calls = notes.all("call")
+    good = {result.key for result in batch if result.is_success}
+    lost = {failure.key for failure in batch.failures if failure.error_code == "unknown_outcome"}
+    claims = {
+        "nothing is sent twice": len({*sent, *calls}) == len(sent) + len(calls),
+        "there is one result an item": [result.key for result in batch] == ITEMS,
+        "what is no success is unknown": good | lost == set(ITEMS),
+        "what is a success was sent": good <= {*sent, *calls},
+        "what was reported is known": not lost & set(told),
+        "only what could be under way is unknown": len(lost) <= 2 * workers,
+        "what is unknown stays so": {failure.key for failure in writes(store, notes).failures} == lost,
+        "the files are what was written": fl.verify(store) == {},
+    }
+    return {"problems": [claim for claim, holds in claims.items() if not holds], "unknown": len(lost)}
 
 
 def _problems_of_files(store: Path) -> Iterator[str]:

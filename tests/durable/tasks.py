@@ -84,4 +84,14 @@ def check(store: Path, notes: str, *, told: list[str], mended: bool = False) -> 
     return {"problems": chores.problems_of(store, told, Notes(notes), mended=mended)}
 
 
-TASKS: dict[str, Callable[..., dict[str, Any]]] = {"do": do, "make": make, "check": check}
+def check_writes(store: Path, notes: str, **before: Any) -> dict[str, Any]:
+    """Run the same call again, of writes; what is not as it must be."""
+    return chores.writes_again(store, notes=Notes(notes), **before)
+
+
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "do": do,
+    "make": make,
+    "check": check,
+    "check writes": check_writes,
+}

@@ -80,6 +80,29 @@ def test_a_run_may_be_killed_at_any_call(chore: str, how: str, forks: Forks, tmp
 
 
 @pytest.mark.parametrize("how", ["before", "half"])
+@pytest.mark.parametrize(("chore", "workers"), [("writes", 1), ("writes in threads", 2)])
+def test_a_write_is_not_sent_twice_whatever_call_its_run_is_killed_at(
+    chore: str, workers: int, how: str, forks: Forks, tmp_path: Path
+) -> None:
+    bench = Bench(forks, tmp_path)
+    whole = bench.do(chore)
+    points = _points(whole["calls"], how)
+    if not LONG:
+        points = points[:: 3 if how == "before" else 2]
+    unknown = 0
+    for at in points:
+        ended = bench.do(chore, at=at, how=how)
+        assert ended.get("signal") == SIGKILL or workers > 1, (at, ended)
+        noted = Notes(tmp_path / "notes")
+        before = {"sent": noted.all("call"), "told": bench.told("notes"), "workers": workers}
+        (tmp_path / "after").unlink(missing_ok=True)
+        answer = forks("check writes", tmp_path / "store", tmp_path / "after", **before)
+        assert answer["problems"] == [], f"killed at {chore, how, at, whole['calls'][at - 1]}"
+        unknown += answer["unknown"]
+    assert unknown > 0  # some were under way
+
+
+@pytest.mark.parametrize("how", ["before", "half"])
 @pytest.mark.parametrize("chore", ["refetch", "compact", "repair"])
 def test_looking_after_a_store_may_be_killed_at_any_call(
     chore: str, how: str, forks: Forks, tmp_path: Path

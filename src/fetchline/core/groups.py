@@ -153,7 +153,7 @@ class BulkSchedule(Schedule):
         return bool(ready) and (
             len(ready) >= self.limits.bulk
             or isinstance(ready[0], Group)
-            or (self._closed and not self.backlog)
+            or (self._closed and not self.backlog and not self.unwritten)
             or (self.room() <= 0 and not self.running)
             or self._now >= ready[0].fed + self.limits.linger
         )
@@ -339,6 +339,7 @@ class BulkSchedule(Schedule):
     def waiting(self) -> int:
         twins = 0 if self.twins is None else self.twins.waiting
         ready = list(self._ready)
+        twins += len(self.unwritten or ())
         return twins + sum(slot.size for slot in ready) + sum(map(_kin, (*ready, *self._waits.all())))
 
 

@@ -1,10 +1,15 @@
-"""The input of a run, as far as its schedule has taken it."""
+"""The input of a run, as far as its schedule has taken it, up to what may start."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
+
+from fetchline.core.limits import Limits
+from fetchline.core.slots import Slot
 
 __all__ = ["Input"]
 
@@ -12,16 +17,35 @@ _BITE = 64
 
 
 class Input(ABC):
-    """How many items are welcome, and what is left of those that are at hand.
+    """How many items are welcome, what is left of those that are at hand, and which may start.
 
     Args:
-        window: items between the input and the one last released, at the most.
+        limits: what to keep to.
+
+    Attributes:
+        unwritten: what may not start before it is written down that it will; None if nothing need be.
     """
 
-    __slots__ = ("_backlog", "_backlog_at", "_backlog_keys", "_closed", "_fed", "_released", "_window")
+    __slots__ = (
+        "_ahead",
+        "_backlog",
+        "_backlog_at",
+        "_backlog_keys",
+        "_closed",
+        "_fed",
+        "_few",
+        "_ready",
+        "_released",
+        "_window",
+        "unwritten",
+    )
 
-    def __init__(self, window: int) -> None:
-        self._window = window
+    def __init__(self, limits: Limits) -> None:
+        self._window = limits.window
+        self._ahead = limits.concurrency * limits.bulk
+        self._few = (self._ahead + limits.bulk) // 2
+        self._ready: deque[Slot] = deque()
+        self.unwritten: deque[Slot] | None = deque() if limits.write_ahead else None
         self._backlog: Sequence[Any] = ()
         self._backlog_keys: Sequence[Any] | None = None
         self._backlog_at = 0
@@ -62,10 +86,34 @@ class Input(ABC):
     def _bite(self, now: float) -> bool:
         """Make slots of the backlog; whether any could be made."""
         size = min(_BITE, self.room(), len(self._backlog) - self._backlog_at)
-        if size <= 0:
+        if size <= 0 or (self.unwritten and len(self.unwritten) >= self._ahead):
             return False
         end = self._backlog_at + size
         keys = None if self._backlog_keys is None else self._backlog_keys[self._backlog_at : end]
         self.feed(self._backlog[self._backlog_at : end], now, keys)
         self._backlog_at = end
         return True
+
+    def _welcome(self, slots: Iterable[Slot]) -> None:
+        """Take in slots that nothing is known of."""
+        (self._ready if self.unwritten is None else self.unwritten).extend(slots)
+
+    def to_write(self) -> list[Slot]:
+        """Which slots come next and may not start before that is written down; none while enough may start.
+
+        They are few, as of each that is written down nobody knows later whether it was started.
+        """
+        return (
+            list(islice(self.unwritten or (), self._ahead - len(self._ready))) if self.wants_writing else []
+        )
+
+    @property
+    def wants_writing(self) -> bool:
+        """Whether slots are to be written down, so that workers need not wait for it."""
+        return bool(self.unwritten) and len(self._ready) < self._few
+
+    def admit(self, count: int) -> None:
+        """So many of the next slots may start: that is written down."""
+        while self.unwritten and count > 0:
+            self._ready.append(self.unwritten.popleft())
+            count -= 1

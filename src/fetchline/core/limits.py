@@ -44,6 +44,7 @@ class Limits:
         linger: seconds an attempt waits for more items, while there are fewer and the input goes on.
         idempotent: an attempt whose answer was lost may be made again, and one for several items that failed for good
             is made again for each half of them.
+        write_ahead: nothing starts before it has been written down that it will; see ``Input.to_write``.
     """
 
     concurrency: int
@@ -63,6 +64,7 @@ class Limits:
     bulk: int = 1
     linger: float = 0.0
     idempotent: bool = True
+    write_ahead: bool = False
 
 
 class Rate:

@@ -56,7 +56,6 @@ class Schedule(Input):
     __slots__ = (
         "_line",
         "_lockout",
-        "_ready",
         "_settled",
         "_timeouts",
         "_token",
@@ -75,13 +74,12 @@ class Schedule(Input):
     def __init__(
         self, limits: Limits, *, ordered: bool = False, known: Mapping[Any, Any] | None = None
     ) -> None:
-        super().__init__(limits.window)
+        super().__init__(limits)
         self.limits = limits
         self.concurrency = limits.concurrency
         self.running = 0
         self.stopping: ErrorCode | None = None
         self.traffic = Traffic(limits) if limits.rates or limits.adaptive or limits.granted else None
-        self._ready: deque[Slot] = deque()
         self._waits: Waits[Slot] = Waits()
         self._weights = Weights(limits.hold) if limits.hold < NEVER else None
         self._line: deque[Slot] | None = deque() if ordered else None
@@ -104,10 +102,10 @@ class Schedule(Input):
             for slot in slots:
                 self._cancel(slot)
         elif keys is None or self.twins is None:
-            self._ready.extend(slots)
+            self._welcome(slots)
         else:
             fresh, over = self.twins.enter(slots, keys)
-            self._ready.extend(fresh)
+            self._welcome(fresh)
             self._allow(least_timeout(fresh))
             for slot in over:
                 self._finish(slot, slot.state)
@@ -308,6 +306,7 @@ class Schedule(Input):
             return
         self.stopping = code
         self._closed = True
+        self.admit(len(self.unwritten or ()))
         for slot in (*self._waits.clear(), *self._ready):
             self._cancel(slot)
         self._ready.clear()
@@ -384,7 +383,8 @@ class Schedule(Input):
     @property
     def waiting(self) -> int:
         """How many slots could start but have not, or wait for what comes of an equal one."""
-        return len(self._ready) + (0 if self.twins is None else self.twins.waiting)
+        twins = 0 if self.twins is None else self.twins.waiting
+        return twins + len(self._ready) + len(self.unwritten or ())
 
     @property
     def startable(self) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fetchline.core.limits import NEVER
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
+from fetchline.drive.hands import nobody, too_many_stuck
 from fetchline.errors import AttemptTimeout
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Keeper:
         self._due = NEVER
         self.gate: ThreadGate | None = None
 
-    def arm(self, now: float, *, anyway: bool = False) -> Callable[[], None] | None:
+    def arm(self, now: float, *, anyway: bool = False) -> Callable[[], None]:
         """Look again when the schedule asks for it, or be there for when it will; with the lock held.
 
         Returns:
@@ -39,11 +40,11 @@ class Keeper:
         """
         due = self._source.schedule.timer(now)
         if due >= self._due and not (anyway and self.gate is None):
-            return None
+            return nobody
         self._due = due
         if self.gate is not None:
             self.gate.ring()
-            return None
+            return nobody
         self.gate = ThreadGate()
         return threading.Thread(target=self._work, name="fetchline-keeper", daemon=True).start
 
@@ -90,6 +91,12 @@ class Keeper:
         with source.lock:
             if not source.fail_here(slot, token, error, verdict, source.clock()):
                 return
-            hand = source.lose(slot, error)
-        if hand is not None:
-            hand.replace()
+            hand = next((one for one in source.hands if one.slot is slot), None)
+            if hand is None:
+                return
+            source.hands.discard(hand)
+            source.abandoned += 1
+            stuck = source.abandoned
+        if stuck > source.max_abandoned:
+            source.broke(too_many_stuck(stuck, error))
+        hand.replace()

@@ -19,7 +19,7 @@ from fetchline.core.limits import NEVER
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
 from fetchline.drive.gates import Gate, take
-from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody, too_many_stuck
+from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody
 from fetchline.drive.keeper import Keeper
 from fetchline.drive.named import Pacer
 from fetchline.interfaces import LoopWorker, Verdict, Worker
@@ -68,7 +68,7 @@ class Source:
         self.clock = time.monotonic
         self.width = width
         self.weigh: Callable[[Any], float] | None = size_of if schedule.limits.hold < NEVER else None
-        self._max_abandoned = max_abandoned
+        self.max_abandoned = max_abandoned
         self.hands: set[Hand] = set()
         self.parked: deque[Hand] = deque()
         self.watchers: set[Gate] = set()  # rung at the end, parked or not
@@ -171,8 +171,7 @@ class Source:
                 self._unpark(hand)
                 self.hands.discard(hand)
             start = self.keeper.arm(now)
-        if start is not None:
-            start()
+        start()
         return None, over
 
     def done(self, hand: Hand, slot: Slot, token: int, value: Any) -> Slot | None:
@@ -194,10 +193,10 @@ class Source:
                 self.ring_host()
             following = self.lease(hand, now)
             # An answer may have made room for what waits; whoever brought it may leave.
-            start = None if following is not None else self.keeper.arm(now)
+            start = nobody if following is not None else self.keeper.arm(now)
         finally:
             lock.release()
-        if start is not None:
+        if following is None:
             start()
         return following
 
@@ -218,8 +217,7 @@ class Source:
                 hand.slot = None
                 self.wake_one()
             start = self.keeper.arm(now)
-        if start is not None:
-            start()
+        start()
         return slot_next
 
     def exile(self, hand: Hand) -> float:
@@ -258,13 +256,15 @@ class Source:
         slot = schedule.lease(now)
         if slot is None:
             hand.slot = None
-            if schedule.done:
+            if schedule.done or schedule.wants_writing:
                 self.ring_host()  # what came of others may be that of items just taken
             if self.pacer is not None and schedule.wants_grant:
                 self.pacer.want()
             return None
         hand.slot = slot
         hand.token = slot.token
+        if schedule.unwritten:
+            self.ring_host()
         if self.parked:
             if hand.parked:
                 self._unpark(hand)
@@ -349,8 +349,7 @@ class Source:
                 self.wake_one()
             # What came may be too little for a call, and nobody looks again before there is more.
             start = self.keeper.arm(now)
-        if start is not None:
-            start()
+        start()
 
     def close_input(self) -> None:
         with self.lock:
@@ -407,6 +406,7 @@ class Source:
             ready = len(schedule.done) >= alarm or (head is not None and head.state >= DONE)
             if schedule.stopping is not None and schedule.backlog and schedule.room() > 0:
                 ready = True  # what is left of the input is cancelled as it is collected
+            ready = ready or schedule.wants_writing
             if ready or (schedule.finished and not self.inbox) or self.bug is not None:
                 return False
             # With nothing in the line, whatever is finished first is its head.
@@ -422,10 +422,22 @@ class Source:
             or len(schedule.done) >= self._alarm
             or schedule.stopping is not None
             or schedule.memos
+            or schedule.wants_writing
             or (schedule.running == 0 and schedule.finished)
         ):
             self.host.ring()
             self.host = None
+
+    def to_write(self) -> list[Slot]:
+        """Which slots come next and wait for it to be written down."""
+        with self.lock:
+            return self.schedule.to_write()
+
+    def admit(self, count: int) -> None:
+        """So many of them may start."""
+        with self.lock:
+            self.schedule.admit(count)
+        self.poke()
 
     # -- stopping -------------------------------------------------------------------------------------------
 
@@ -484,17 +496,4 @@ class Source:
         """Keep time: something may be due next."""
         with self.lock:
             start = self.keeper.arm(self.clock(), anyway=self.schedule.lingers)
-        if start is not None:
-            start()
-
-    def lose(self, slot: Slot, error: BaseException) -> Hand | None:
-        """Give up the hand of an attempt that is past its timeout; with the lock held."""
-        for hand in self.hands:
-            if hand.slot is slot:
-                self.hands.discard(hand)
-                self.abandoned += 1
-                if self.abandoned > self._max_abandoned and self.bug is None:
-                    self.bug = too_many_stuck(self.abandoned, error)
-                    self._stop("error")
-                return hand
-        return None
+        start()

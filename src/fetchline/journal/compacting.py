@@ -140,6 +140,7 @@ def _snapshot(segments: list[Segment], table: pl.DataFrame | None, standing: Sta
             "drops": drops,
             "keeps": [head["number"] for head in heads],
             "memos": standing.memos,
+            "begun": standing.begun,
         },
         table,
     )

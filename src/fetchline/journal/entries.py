@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["BODY", "EMPTY", "FAILURE", "FRAME", "GONE", "NO_FILE", "TEXT", "Entry", "table_of"]
+__all__ = ["BODY", "EMPTY", "FAILURE", "FRAME", "GONE", "NO_FILE", "TEXT", "Begun", "Entry", "table_of"]
 
 FRAME, TEXT, BODY, EMPTY, FAILURE, GONE = range(6)
 """Kinds of outcomes: a frame, a value as text, a value of bytes, nothing (``NoData``), a failure; none any more."""
 
 NO_FILE = -1
+
+Begun: TypeAlias = tuple[int, str | None]
+"""An item that may be under way: its index, and the item as text, if that is not its key."""
 
 
 @dataclass(slots=True)

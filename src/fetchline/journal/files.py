@@ -14,7 +14,7 @@ from fetchline.errors import StoreDamaged, StoreFailed
 from fetchline.interfaces import ObjectStore
 from fetchline.items import Args, key_of
 from fetchline.journal.encoding import decode
-from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TEXT, Entry
+from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TEXT, Begun, Entry
 from fetchline.journal.scanning import scan_object
 from fetchline.journal.segments import to_parquet
 from fetchline.reuse import Reuse, Stored, chosen
@@ -163,8 +163,10 @@ class FileLedger:
             self._names.append(name)
         return row if self._names[row] in self._there else None
 
-    def write(self, entries: Sequence[Entry], memos: Mapping[str, str]) -> list[int | Exception | None]:
-        """Put files; see ``Journal.write``."""
+    def write(
+        self, entries: Sequence[Entry], memos: Mapping[str, str], begun: Mapping[str, Begun | None]
+    ) -> list[int | Exception | None]:
+        """Put files; see ``Journal.write``. There is no place for what has not ended."""
         return [self._put(entry) for entry in entries]
 
     def _put(self, entry: Entry) -> int | Exception | None:

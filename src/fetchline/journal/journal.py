@@ -8,22 +8,22 @@ finds the number taken, and writes no more.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import time
 import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from fetchline.columns import Hit
 from fetchline.core.twins import Known
 from fetchline.errors import StoreBusy, StoreDamaged, StoredError, StoreError, StoreFailed, StoreMismatch
 from fetchline.interfaces import ObjectStore, Verdict
-from fetchline.journal.entries import EMPTY, FAILURE, FRAME, GONE, Entry, table_of
-from fetchline.journal.owner import Owner
+from fetchline.journal.asked import digest_of, table_of_asked
+from fetchline.journal.entries import EMPTY, FAILURE, FRAME, GONE, Begun, Entry, table_of
+from fetchline.journal.owner import Owner, is_owned
 from fetchline.journal.reading import IDENTITY, Standing, based, log_name, read_standing
 from fetchline.journal.records import Broken, Record, seal
 from fetchline.journal.segments import Segment, Shelf, pack, staged_segment
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Journal", "Rows", "as_store_failed", "damaged", "put_identity", "read", "recover", "refuse_other"]
 
-T = TypeVar("T")
 _COLUMNS = ("key", "index", "kind", "file", "offset", "rows", "code", "error", "at")
 _MANY = 64  # records, or tiny files: more are gathered at the end of a run
 _LONG = 1000  # records: more are gathered while the run goes on
@@ -174,8 +173,10 @@ class Journal:
             with as_store_failed(objects):
                 self.standing = read_standing(objects, None if as_it_is else _COLUMNS)
                 recover(objects, self.standing)
-            if self.standing.problems and not as_it_is:
-                raise damaged(objects, self.standing.problems)
+            if not as_it_is:
+                if self.standing.problems:
+                    raise damaged(objects, self.standing.problems)
+                self.standing.end_begun()
             self._next = self.standing.last + 1
             self.rows = Rows(objects, self.standing)
         except BaseException:
@@ -225,11 +226,11 @@ class Journal:
             if self.standing.asked is not None:
                 head["same_as"] = self.standing.asked
         elif keys is not None:
-            head["asked"] = _digest(keys)
+            head["asked"] = digest_of(keys)
             if last.get("asked") == head["asked"]:
                 head["same_as"] = self.standing.asked
             else:
-                table = _asked(keys, items and items())
+                table = table_of_asked(keys, items and items())
                 if items is None:
                     head["items"] = "int"
         self._commit(Record(head, table))
@@ -246,8 +247,18 @@ class Journal:
     def known(self, row: int) -> Any:
         return self.rows.known(row)
 
-    def write(self, entries: Sequence[Entry], memos: Mapping[str, str]) -> list[int | Exception | None]:
-        """Write outcomes, and what tasks that are not ready left behind; on the disk when this returns.
+    def write(
+        self,
+        entries: Sequence[Entry],
+        memos: Mapping[str, str] = MappingProxyType({}),
+        begun: Mapping[str, Begun | None] = MappingProxyType({}),
+    ) -> list[int | Exception | None]:
+        """Write what has become of items; on the disk when this returns.
+
+        Args:
+            entries: outcomes.
+            memos: what tasks that are not ready left behind, by key.
+            begun: items that have an unknown outcome, by key, until there is one or a memo; None takes that back.
 
         Returns:
             for each entry its row, or why its value cannot be stored.
@@ -266,6 +277,8 @@ class Journal:
         head: dict[str, Any] = {"kind": "results", "files": [one.to_json() for one in files]}
         if memos:
             head["memos"] = dict(memos)
+        if begun:
+            head["begun"] = dict(begun)
         self._commit(
             Record(head, table), [(one, file[1]) for one, file in zip(files, packed.files, strict=True)]
         )
@@ -314,7 +327,7 @@ class Journal:
 
     def forget(self, keys: Sequence[str]) -> None:
         """Say that there is nothing of these keys any more."""
-        self.write([Entry(key=key, index=0, kind=GONE, at=time.time()) for key in keys], {})
+        self.write([Entry(key=key, index=0, kind=GONE, at=time.time()) for key in keys])
         self.supersede()
 
     def without(self, names: frozenset[str]) -> None:
@@ -402,6 +415,8 @@ def read(objects: ObjectStore) -> Standing:
         for _ in range(_LOOKS):
             standing = read_standing(objects)
             if not standing.problems:
+                if standing.begun and not is_owned(objects):
+                    standing.end_begun()
                 return standing
             # While somebody writes, what was listed first may be older than what was listed last.
     raise damaged(objects, standing.problems)
@@ -447,36 +462,6 @@ def as_store_failed(objects: ObjectStore) -> Iterator[None]:
         raise
     except OSError as error:
         raise StoreFailed(f"{objects.url} could not be read or written: {error}") from error
-
-
-def _digest(keys: Iterable[str]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for some in _some(keys):
-        digest.update("\n".join(some).encode())
-    return digest.hexdigest()
-
-
-def _asked(keys: Iterable[str], items: Iterable[str | None] | None) -> pl.DataFrame:
-    """The table of what is asked for, made in pieces: there may be millions."""
-    import polars as pl
-
-    columns = [_column("key", keys)]
-    if items is not None:
-        columns.append(_column("item", items))
-    return pl.DataFrame(columns)
-
-
-def _column(name: str, texts: Iterable[str | None]) -> pl.Series:
-    import polars as pl
-
-    empty = pl.Series(name, [], dtype=pl.String)
-    return pl.concat([empty, *(pl.Series(name, some, dtype=pl.String) for some in _some(texts))])
-
-
-def _some(things: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(things)
-    while some := list(islice(iterator, 1 << 16)):
-        yield some
 
 
 def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

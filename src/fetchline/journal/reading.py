@@ -8,15 +8,15 @@ Layout:
     staged/...             values whose record is not in the log yet, or that have not been given their name
     owner/00000001         who writes
 
-Kinds of records: ``run`` (a run begins), ``results`` (outcomes, where their values are, and memos of tasks that are
-not ready), ``end`` (a run has ended), ``snapshot`` (all outcomes so far: what older records say of them is void; of
-those it ``keeps`` the ones that say of runs).
+Kinds of records: ``run`` (a run begins), ``results`` (outcomes, where their values are, memos of tasks that are not
+ready, and writes that begin), ``end`` (a run has ended), ``snapshot`` (all of these so far: what older records say of
+them is void; of those it ``keeps`` the ones that say of runs).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 from fetchline.errors import StoreError
 from fetchline.interfaces import ObjectStore
-from fetchline.journal.entries import GONE, NO_FILE, table_of
+from fetchline.journal.entries import FAILURE, GONE, NO_FILE, Begun, Entry, table_of
 from fetchline.journal.records import Broken, Record, unseal
 from fetchline.journal.segments import Segment
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["IDENTITY", "Standing", "asked_of", "based", "log_name", "read_standing"]
+__all__ = ["IDENTITY", "Standing", "based", "log_name", "read_standing"]
 
 IDENTITY = "run.json"
 _TASK_GOES_ON = frozenset({"not_ready", "throttled", "unavailable", "timeout", "session"})
@@ -54,6 +54,7 @@ class Standing:
         segments: files of values, in the order of the outcomes' ``file``.
         tables: outcomes, oldest first; ``file`` is a position in ``segments``.
         memos: what tasks that are not ready left behind, by key.
+        begun: writes that were about to start when the record was made, and of which there is nothing since, by key.
         runs: heads of ``run`` records, oldest first, with ``number``; ``end`` is that of the run's end, or None.
         asked: number of the record that lists the items of the last run; None if they were not at hand.
         staged: segments that are in the log and have not been given their name.
@@ -71,6 +72,7 @@ class Standing:
     segments: list[Segment] = field(default_factory=list)
     tables: list[pl.DataFrame] = field(default_factory=list)
     memos: dict[str, str] = field(default_factory=dict)
+    begun: dict[str, Begun] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
     asked: int | None = None
     staged: list[Segment] = field(default_factory=list)
@@ -84,6 +86,27 @@ class Standing:
         """No outcome of before counts any more: it is of something else."""
         self.tables.clear()
         self.memos.clear()
+        self.begun.clear()
+
+    def end_begun(self) -> None:
+        """Nobody is at it any more: of the writes that were about to start, nobody knows what has become."""
+        if not self.begun:
+            return
+        lost = [
+            Entry(
+                key=key,
+                index=index,
+                kind=FAILURE,
+                item=item,
+                code="unknown_outcome",
+                error="the run was killed before it was known whether this write arrived",
+                at=self.written,
+            )
+            for key, (index, item) in self.begun.items()
+        ]
+        table = table_of(lost, [(NO_FILE, 0, 0)] * len(lost))
+        self.tables.append(table.select(self.tables[0].columns) if self.tables else table)
+        self.begun.clear()
 
     @property
     def entries(self) -> pl.DataFrame:
@@ -161,21 +184,6 @@ def _get(objects: ObjectStore, name: str) -> bytes | None:
         return None
 
 
-def asked_of(objects: ObjectStore, standing: Standing) -> pl.DataFrame | None:
-    """The keys and items of the last run, in their order; None if they came from an iterator.
-
-    An item is null if it is its key, and empty if it has no text.
-    """
-    if standing.asked is None:
-        return None
-    name = log_name(standing.asked)
-    record = unseal(name, objects.get(name))
-    table = record.table
-    if table is not None and record.head.get("items") == "int":
-        table = table.with_columns(item="key")
-    return table
-
-
 def _narrowed(record: Record, columns: Sequence[str] | None) -> Record:
     if record.table is None or columns is None:
         return record
@@ -216,18 +224,31 @@ def _take(standing: Standing, number: int, record: Record) -> None:
         case "results" | "snapshot" if number >= standing.first:
             base = len(standing.segments)
             standing.segments += [Segment(**one) for one in head["files"]]
+            _begin(standing, dict.fromkeys(head.get("memos", ())))
             standing.memos.update(head.get("memos", {}))
             if record.table is not None:
                 standing.tables.append(based(record.table, base))
-                _forget_memos(standing.memos, record.table)
+                if head["kind"] == "results":  # of what a snapshot says, nothing is outdated
+                    _forget(standing, record.table)
+            _begin(standing, head.get("begun", {}))
 
 
-def _forget_memos(memos: dict[str, str], table: pl.DataFrame) -> None:
+def _forget(standing: Standing, table: pl.DataFrame) -> None:
     """A task that has ended is not asked about again, unless it was only not waited for any longer."""
-    if memos:
+    if standing.memos or standing.begun:
         for key, code in table.select("key", "code").iter_rows():
+            standing.begun.pop(key, None)
             if code not in _TASK_GOES_ON:
-                memos.pop(key, None)
+                standing.memos.pop(key, None)
+
+
+def _begin(standing: Standing, begun: Mapping[str, Sequence[Any] | None]) -> None:
+    """Writes begin; or did not come to it, or have left a memo by which they are asked about."""
+    for key, one in begun.items():
+        if one is None:
+            standing.begun.pop(key, None)
+        else:
+            standing.begun[key] = one[0], one[1]
 
 
 def based(table: pl.DataFrame, base: int) -> pl.DataFrame:

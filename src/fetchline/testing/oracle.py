@@ -3,7 +3,7 @@
 Nothing here asks the schedule how it counts. The oracle is told what was done and what the schedule answered,
 keeps its own books, and raises ``Broken`` as soon as the two differ. The promises are those of the kernel's
 house rules: ``one_outcome``, ``input_order``, ``bounded``, ``waiting_frees_the_slot``, ``pace``,
-``wait_is_kept``, ``stop_is_kept``, ``charges``, ``timeouts`` and ``everything_ends``.
+``wait_is_kept``, ``stop_is_kept``, ``charges``, ``timeouts``, ``write_ahead`` and ``everything_ends``.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Oracle:
         self.drained_count = 0
         self.left_count = 0
         self.released = 0
+        self.written = 0 if limits.write_ahead else len(inputs)
         self.stop_code: ErrorCode | None = None
         self.cool_until = 0.0
         self.ramp = NEVER
@@ -163,6 +164,8 @@ class Oracle:
         if index >= self.unborn:
             if index > self.unborn:
                 raise Broken("input_order", f"item {index} started before item {self.unborn}")
+            if index >= self.written:
+                raise Broken("write_ahead", f"item {index} started, and nobody has written that down")
             if index >= self.fed or index >= self.released + self.limits.window:
                 raise Broken("bounded", f"item {index} was taken beyond the window")
             if slot.item != self.inputs[index]:
@@ -270,7 +273,7 @@ class Oracle:
         for item in self.items[self.left_count : until]:
             if item.state == HELD:
                 due = min(due, item.not_before)
-            elif item.state == WAITING and item.index < self.fed:
+            elif item.state == WAITING and item.index < min(self.fed, self.written):
                 return -NEVER
         return due
 
@@ -281,6 +284,19 @@ class Oracle:
         hopeless = self.stop_code is None and self.hopeless(now)
         if hopeless and self.units < self.concurrency and self._ready_at() <= now:
             raise Broken("stop_is_kept", f"the run goes on at {now}, though nothing will start in time")
+
+    def wrote(self, slots: Sequence[Slot]) -> None:
+        """After a refused lease it is written down that these will start: the next ones, few, and never none."""
+        states = [item.state for item in self.items[: self.written]]
+        until = min(self.fed, self.released + self.limits.window)
+        if [slot.index for slot in slots] != list(range(self.written, self.written + len(slots))):
+            raise Broken("write_ahead", f"{slots} are not next after {self.written}")
+        if slots and len(slots) + states.count(WAITING) > self.limits.concurrency:
+            raise Broken("write_ahead", f"{len(slots)} more are written down than will start soon")
+        idle = self.units < self.concurrency and self.stop_code is None and states.count(HELD) == 0
+        if not slots and idle and states.count(WAITING) == 0 and self.written < until:
+            raise Broken("write_ahead", f"item {self.written} waits to be written down, and is not")
+        self.written += len(slots)
 
     def timer(self, due: float, now: float, live: Iterable[Item]) -> None:
         """After a refused lease the driver sleeps until ``due``: not too long, and not for nothing."""
@@ -481,6 +497,4 @@ class Oracle:
     def finished(self, says: bool, closed: bool) -> None:
         """After a drain the schedule says whether that was all."""
         if says != (self.drained_count == self.fed and (closed or self.stop_code is not None)):
-            raise Broken(
-                "everything_ends", f"finished is {says} after {self.drained_count} of {self.fed} items"
-            )
+            raise Broken("everything_ends", f"finished is {says} after {self.drained_count} of {self.fed}")

@@ -119,6 +119,8 @@ def _limits(concurrency: int, choice: int, further: int) -> Limits:
         rates=_RATES[further & 7],
         breaker=2 if further & 64 else 0,
         hold=_HOLDS[(further >> 3) & 7],
+        write_ahead=further & 0xC0 == 0x80
+        and choice & 32 != 0,  # not where there are chunks: no write is in one
     )
 
 
@@ -163,7 +165,7 @@ class _Run:
 
     def plain(self) -> None:
         """Do the first of these that can be done: start, answer, collect, sleep."""
-        if self.oracle.units < self.oracle.concurrency and self.lease():
+        if self.oracle.units < self.oracle.concurrency and (self.lease() or self.write()):
             return
         if self.live:
             self.answer()
@@ -266,8 +268,17 @@ class _Run:
         return True
 
     def sleep(self) -> None:
-        if not self.lease():
+        if not self.lease() and not self.write():
             self.rest()
+
+    def write(self) -> bool:
+        """Write down what starts next, where nothing starts before; whether there was anything."""
+        if not self.limits.write_ahead:
+            return False
+        slots = self.schedule.to_write()
+        self.oracle.wrote(slots)
+        self.schedule.admit(len(slots))
+        return bool(slots)
 
     def rest(self) -> None:
         """Where nothing may start: let time pass until the schedule's timer rings, or somewhat longer."""

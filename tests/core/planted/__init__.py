@@ -1,6 +1,6 @@
 """Schedules with one bug each: the simulator has to find every one of them."""
 
-from planted import outcomes, times, weights
+from planted import ahead, outcomes, times, weights
 from planted._bugs import BUGS
 
-__all__ = ["BUGS", "outcomes", "times", "weights"]
+__all__ = ["BUGS", "ahead", "outcomes", "times", "weights"]

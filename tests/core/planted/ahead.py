@@ -1,0 +1,41 @@
+"""Bugs of schedules that start nothing before it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fetchline.core.schedule import Schedule
+from fetchline.core.slots import Slot
+from planted._bugs import bug
+
+
+@bug
+class StartsWhatIsNotWritten(Schedule):
+    def _welcome(self, slots: Iterable[Slot]) -> None:
+        self._ready.extend(slots)
+
+
+@bug
+class AdmitsOneMore(Schedule):
+    def admit(self, count: int) -> None:
+        super().admit(count + 1)
+
+
+@bug
+class HasEverythingWritten(Schedule):
+    def to_write(self) -> list[Slot]:
+        return list(self.unwritten or ())
+
+
+@bug
+class HasNothingWritten(Schedule):
+    def to_write(self) -> list[Slot]:
+        return []
+
+
+@bug
+class ForgetsTheUnwrittenAtAStop(Schedule):
+    def stop(self, *args: object) -> None:
+        if self.unwritten:
+            self.unwritten.clear()
+        super().stop(*args)  # type: ignore[arg-type]
