@@ -243,8 +243,8 @@ class Book:
             return None
         begun = self._withdrawn
         for slot in ahead:
-            if slot.troubles is None:  # else it has left a memo, and is asked about
-                key = self._reading.key_of(slot.item)
+            key = self._reading.key_of(slot.item)
+            if slot.troubles is None and is_text(key):  # else it has left a memo, or cannot be stored
                 begun[key] = slot.index, None if self._whole else item_text(slot.item, key)
                 self._begun.add(key)
         gathered = Gathered(self._slots, self._of, self._entries, self._memos, begun, len(ahead))

@@ -110,6 +110,23 @@ def test_a_run_is_resumed_by_its_place(invoke: Invoke, stored: str) -> None:
     assert "XX: error after 2 attempts" in resumed.stderr
 
 
+def test_what_a_run_came_to_is_written_where_resume_is_told(invoke: Invoke, stored: str) -> None:
+    resumed = invoke("runs", "resume", stored, "--out", "all.csv", "--failures", "bad.csv")
+    assert (resumed.exit_code, resumed.stdout) == (1, "")
+    assert "wrote 4 rows to all.csv, 1 failure to bad.csv" in resumed.stderr
+    assert pl.read_csv("all.csv")["key"].to_list() == ["AAPL", "AAPL", "MSFT", "MSFT"]
+    assert pl.read_csv("bad.csv")["key"].to_list() == ["XX"]
+    refused = invoke("runs", "resume", stored, "--out", "all.xlsx")
+    assert (refused.exit_code, "--out" in refused.stderr) == (2, True)
+
+
+def test_a_run_is_shown_as_one_object(invoke: Invoke, stored: str) -> None:
+    (listed,) = invoke("runs", "list", "--json").stdout.splitlines()
+    (shown,) = invoke("runs", "show", stored, "--json").stdout.splitlines()
+    assert json.loads(shown) == {**json.loads(listed), "store": json.loads(shown)["store"]}
+    assert json.loads(shown)["codes"] == {"error": 1}
+
+
 def test_damage_is_named_and_put_aside(invoke: Invoke, stored: str) -> None:
     assert invoke("runs", "verify", stored).exit_code == 0
     (data,) = Path(stored, "data").iterdir()

@@ -263,3 +263,34 @@ def test_files_know_nothing_of_writes_under_way(tmp_path: Path) -> None:
     store = fl.Files(f"{tmp_path}/{{key}}.json")
     assert fl.run(write(str.upper), ["a", "b"], store=store, **QUIET).values == ["A", "B"]
     assert fl.run(write(str.upper), ["a", "b"], store=store, **QUIET).summary.stored == 2
+
+
+def test_a_write_whose_key_cannot_be_stored_hurts_no_other(tmp_path: Path) -> None:
+    items = iter(["a", "b\ud800", "c"])
+    batch = fl.run(write(lambda key: key[0]), items, store=tmp_path, **QUIET)
+    assert [result.is_success for result in batch] == [True, False, True]
+    assert "is no Unicode text" in str(batch.failures[0].error)
+
+
+def test_cancelled_and_run_again_a_write_is_sent_once(tmp_path: Path) -> None:
+    sent: list[int] = []
+
+    async def send(number: int) -> int:
+        sent.append(number)
+        if len(sent) % 40 == 0:
+            task.cancel()
+        await asyncio.sleep(0)
+        return number
+
+    async def main() -> Any:
+        nonlocal task
+        task = asyncio.ensure_future(fl.arun(write(send), range(200), concurrency=7, store=tmp_path, **QUIET))
+        await asyncio.wait([task])
+        return None if task.cancelled() else task.result()
+
+    task: asyncio.Future[Any]
+    batches = [asyncio.run(main()) for _ in range(6)]
+    assert batches[:4] == [None] * 4 and batches[-1] is not None
+    assert sorted(sent) == list(range(200))
+    assert {failure.error_code for failure in batches[-1].failures} <= {"unknown_outcome"}
+    assert len(batches[-1].failures) <= 4 * 7

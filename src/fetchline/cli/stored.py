@@ -165,13 +165,19 @@ def _json(state: RunState) -> str:
 
 @runs.command()
 @_PLACE
+@click.option(
+    "--json", "as_json", is_flag=True, help="How it stands as one JSON object, as list --json has it."
+)
 @common_options
 @click.pass_context
-def show(ctx: click.Context, store: str) -> None:
+def show(ctx: click.Context, store: str, as_json: bool) -> None:
     """Show how a run stands, and how its failures read."""
     from fetchline.runs import open_run, run_state
 
     state = run_state(store)
+    if as_json:
+        click.echo(_json(state))
+        return
     click.echo(f"{_shown(state.store)}: {state.fetcher}, {state.status}")
     for name, value in _facts(state).items():
         click.echo(f"  {name:<10} {value}")
@@ -212,13 +218,28 @@ def _facts(state: RunState) -> dict[str, str]:
 @click.option("-j", "--workers", type=click.IntRange(min=1), metavar="N", help="Threads or processes.")
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Attempts in flight, at most.")
 @click.option("--progress/--no-progress", default=None, help="A bar on a terminal, or log lines; or nothing.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(allow_dash=True),
+    help="Write the frame, too: .parquet, .csv, .ndjson or .arrow; - is CSV on standard output.",
+)
+@click.option("--failures", metavar="FILE", type=click.Path(), help="Write a row for each failed item.")
 @_kept_options
 @common_options
 @click.pass_context
-def resume(ctx: click.Context, /, store: str, progress: bool | None, **options: Any) -> None:
+def resume(
+    ctx: click.Context,
+    /,
+    store: str,
+    progress: bool | None,
+    out: str | None,
+    failures: str | None,
+    **options: Any,
+) -> None:
     """Go on with a run: the same fetcher, parameters and items as the last time.
 
-    Exit codes are those of run. The results stay in the store: export writes them.
+    Exit codes are those of run. The results stay in the store; export writes them in the order they came.
     """
     from fetchline.cli.apps import find_fetcher
     from fetchline.cli.ending import Ending, run_batch
@@ -226,11 +247,9 @@ def resume(ctx: click.Context, /, store: str, progress: bool | None, **options: 
 
     fetcher = find_fetcher(ctx, run_state(store).fetcher)
     _, items, options = asked_before(store, fetcher, {n: v for n, v in options.items() if v is not None})
-    ctx.exit(
-        run_batch(
-            ctx, fetcher, items, Ending(None, None, "key", _SHOWN, frame=False), progress=progress, **options
-        )
-    )
+    ending = Ending(out, failures, "key", _SHOWN, frame=out is not None)
+    ending.check(items)
+    ctx.exit(run_batch(ctx, fetcher, items, ending, progress=progress, **options))
 
 
 @runs.command()

@@ -256,7 +256,7 @@ class Source:
         slot = schedule.lease(now)
         if slot is None:
             hand.slot = None
-            if schedule.done or schedule.wants_writing:
+            if schedule.done or schedule.unwritten:
                 self.ring_host()  # what came of others may be that of items just taken
             if self.pacer is not None and schedule.wants_grant:
                 self.pacer.want()
@@ -310,9 +310,7 @@ class Source:
             hand.gate.ring()
 
     def _wake_all(self) -> None:
-        for hand in self.parked:
-            hand.gate.ring()
-        for gate in self.watchers:
+        for gate in (*(hand.gate for hand in self.parked), *self.watchers):
             gate.ring()
 
     def trace(self, slot: Slot, verdict: Verdict | None) -> None:
@@ -406,8 +404,8 @@ class Source:
             ready = len(schedule.done) >= alarm or (head is not None and head.state >= DONE)
             if schedule.stopping is not None and schedule.backlog and schedule.room() > 0:
                 ready = True  # what is left of the input is cancelled as it is collected
-            ready = ready or schedule.wants_writing
-            if ready or (schedule.finished and not self.inbox) or self.bug is not None:
+            over = self.bug is not None or (schedule.finished and not self.inbox)
+            if ready or over or schedule.wants_writing:
                 return False
             # With nothing in the line, whatever is finished first is its head.
             self.host, self._alarm, self.awaited = gate, 1 if ordered and head is None else alarm, head
@@ -422,7 +420,7 @@ class Source:
             or len(schedule.done) >= self._alarm
             or schedule.stopping is not None
             or schedule.memos
-            or schedule.wants_writing
+            or (schedule.unwritten and schedule.wants_writing)
             or (schedule.running == 0 and schedule.finished)
         ):
             self.host.ring()
@@ -430,6 +428,8 @@ class Source:
 
     def to_write(self) -> list[Slot]:
         """Which slots come next and wait for it to be written down."""
+        if not self.schedule.unwritten:
+            return []
         with self.lock:
             return self.schedule.to_write()
 
