@@ -337,10 +337,9 @@ class BulkSchedule(Schedule):
 
     @property
     def waiting(self) -> int:
-        twins = 0 if self.twins is None else self.twins.waiting
         ready = list(self._ready)
-        twins += len(self.unwritten or ())
-        return twins + sum(slot.size for slot in ready) + sum(map(_kin, (*ready, *self._waits.all())))
+        together = sum(slot.size - 1 for slot in ready)
+        return super().waiting + together + sum(map(_kin, (*ready, *self._waits.all())))
 
 
 def _kin(slot: Slot) -> int:

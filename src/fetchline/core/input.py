@@ -103,9 +103,9 @@ class Input(ABC):
 
         They are few, as of each that is written down nobody knows later whether it was started.
         """
-        return (
-            list(islice(self.unwritten or (), self._ahead - len(self._ready))) if self.wants_writing else []
-        )
+        if not self.wants_writing:
+            return []
+        return list(islice(self.unwritten or (), self._ahead - len(self._ready)))
 
     @property
     def wants_writing(self) -> bool:

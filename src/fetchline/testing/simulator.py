@@ -119,8 +119,8 @@ def _limits(concurrency: int, choice: int, further: int) -> Limits:
         rates=_RATES[further & 7],
         breaker=2 if further & 64 else 0,
         hold=_HOLDS[(further >> 3) & 7],
-        write_ahead=further & 0xC0 == 0x80
-        and choice & 32 != 0,  # not where there are chunks: no write is in one
+        # Not where there are chunks: no write is in one.
+        write_ahead=further & 0xC0 == 0x80 and choice & 32 != 0,
     )
 
 
