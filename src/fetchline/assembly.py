@@ -192,6 +192,7 @@ class Run:
             repeats=may_repeat(self.whole, keys),
             stored=self._is_stored,
             hold=self.collector.hold,
+            idempotent=self.schedule.limits.idempotent,
         )
         if keys is not None and self.store.meets:
             for item, key in zip(whole, keys, strict=True):

@@ -20,7 +20,7 @@ from fetchline.interfaces import Verdict
 from fetchline.items import Grid, key_of, uniform_type
 from fetchline.journal.encoding import encode, is_text
 from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TEXT, Begun, Entry
-from fetchline.results import Failure
+from fetchline.results import ErrorCode, Failure
 
 __all__ = ["Book", "Gathered", "Ledger", "item_text", "may_repeat", "whole_keys"]
 
@@ -87,6 +87,7 @@ class Book:
         whole: the items of the run are in the store already.
         repeats: keys may come again.
         hold: told where the value of a slot is, so that it need not be kept; None if it is handed out.
+        idempotent: what was fetched and cannot be stored may be fetched again.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Book:
         whole: bool,
         repeats: bool,
         hold: Callable[[int, Row], None] | None,
+        idempotent: bool,
     ) -> None:
         self._ledger = ledger
         self._known = known
@@ -119,6 +121,7 @@ class Book:
         self._hold = hold
         self._whole = whole
         self._repeats = repeats
+        self._lost: ErrorCode = "error" if idempotent else "unknown_outcome"
         self._slots: list[Slot] = []
         self._entries: dict[str, Entry] = {}
         self._of: list[str] = []
@@ -156,12 +159,15 @@ class Book:
         key = self._reading.key_of(slot.item)
         self._of.append(key)
         if not is_text(key):
-            _fail(slot, ValueError(f"the key {key!r} is no Unicode text, and cannot be stored: pass key="))
+            self._refuse(
+                slot, ValueError(f"the key {key!r} is no Unicode text, and cannot be stored: pass key=")
+            )
             return
         is_of_a_stop = _is_of_a_stop(slot)
         if key in self._begun:
             self._begun.discard(key)
-            if is_of_a_stop:
+            # With a memo it has begun; by that it is asked about, or else nobody knows of it.
+            if is_of_a_stop and (slot.troubles is None or slot.troubles.memo is None):
                 self._withdrawn[key] = None
         if key in self._entries or is_of_a_stop:
             return  # an equal item's, or of nobody's doing
@@ -177,7 +183,7 @@ class Book:
             try:
                 kind, value = _encoded(slot.value)
             except Exception as problem:  # a value that says no text of itself, in whatever way
-                _fail(slot, TypeError(f"the value of {key!r} cannot be stored: {problem}"))
+                self._refuse(slot, TypeError(f"the value of {key!r} cannot be stored: {problem}"))
         if slot.state == FAILED:
             assert slot.verdict is not None
             kind, code = FAILURE, slot.verdict.code
@@ -198,59 +204,68 @@ class Book:
             at=time.time(),
         )
 
+    def _refuse(self, slot: Slot, error: Exception) -> None:
+        """Make a failure of a success whose value cannot be stored."""
+        attempts = slot.attempts
+        troubles = Troubles()
+        troubles.attempts = attempts
+        troubles.verdict = Verdict("permanent", self._lost)
+        slot.troubles, slot.state, slot.value = troubles, FAILED, error
+
     def _remember(self, slot: Slot, verdict: Verdict) -> None:
         """Take what a task that is not ready leaves behind for the attempt that finds it."""
         key = self._reading.key_of(slot.item)
         try:
             memo = encode([verdict.memo, verdict.timeout])
         except TypeError as error:
-            memo = ""
+            memo = encode([None, verdict.timeout])  # an older one is not of this task any more
             if self._last_memos.get(key) != memo:
+                then = "is begun anew" if key not in self._begun else "has an unknown outcome"
                 _log.warning(
-                    "the memo of %r is not stored, and its task is begun anew after a crash: %s", key, error
+                    "the memo of %r is not stored, and its task %s after a crash: %s", key, then, error
                 )
         if self._last_memos.get(key) != memo:
-            self._last_memos[key] = memo
-            if memo:
-                self._memos[key] = memo
+            self._last_memos[key] = self._memos[key] = memo
 
     # -- writing --------------------------------------------------------------------------------------------
 
-    def is_due(self, *, eager: bool) -> bool:
-        """Whether it is time to write; ``eager``: nobody may look again for long."""
-        while self._pending:
-            self._remember(*self._pending.popleft())
-        if self._memos or self._to_write():
-            return True
-        if not self._slots:
-            return False
-        now = time.monotonic()
-        if self._bytes >= _MOST_BYTES or len(self._slots) >= _MOST_ENTRIES or now >= self._since + FLUSH_S:
-            return True
-        # On a disk that is slow, writing must not take all the time there is.
-        return eager and now - self._wrote_at >= _REST * self._wrote_s
-
-    def flush(self) -> None:
-        """Write what was taken, and report it."""
-        gathered = self.gather()
-        if gathered is not None:
+    def flush(self, *, awaited: bool = True, eager: bool = False) -> None:
+        """Write what it is time to write, and report it; see ``gather``."""
+        while (gathered := self.gather(awaited=awaited, eager=eager)) is not None:
             self.settle(gathered, self.write(gathered))
 
-    def gather(self) -> Gathered | None:
-        """Take what there is to write; None if there is nothing."""
+    def gather(self, *, awaited: bool = True, eager: bool = False) -> Gathered | None:
+        """Take what it is time to write; None if there is nothing.
+
+        Args:
+            awaited: somebody waits for what was taken.
+            eager: nobody may look again for long.
+        """
+        while self._pending:
+            self._remember(*self._pending.popleft())
         ahead = self._to_write()
-        if not self._slots and not self._memos and not ahead:
+        # With what begins goes what has ended: after a kill, nobody would know of those writes either.
+        if not (ahead or self._memos or (self._slots and (awaited or self._is_due(eager=eager)))):
             return None
-        begun = self._withdrawn
+        begun, self._withdrawn = self._withdrawn, {}
         for slot in ahead:
             key = self._reading.key_of(slot.item)
-            if slot.troubles is None and is_text(key):  # else it has left a memo, or cannot be stored
+            if is_text(key):  # else nothing of it can be stored
                 begun[key] = slot.index, None if self._whole else item_text(slot.item, key)
                 self._begun.add(key)
         gathered = Gathered(self._slots, self._of, self._entries, self._memos, begun, len(ahead))
         self._slots, self._of, self._entries, self._memos, self._bytes = [], [], {}, {}, 0
-        self._withdrawn = {}
         return gathered
+
+    def _is_due(self, *, eager: bool) -> bool:
+        now = time.monotonic()
+        return (
+            self._bytes >= _MOST_BYTES
+            or len(self._slots) >= _MOST_ENTRIES
+            or now >= self._since + FLUSH_S
+            # On a disk that is slow, writing must not take all the time there is.
+            or (eager and now - self._wrote_at >= _REST * self._wrote_s)
+        )
 
     def write(self, gathered: Gathered) -> Sequence[int | Exception | None]:
         """Write; the only part that may be done by another thread: it touches nothing that others look at."""
@@ -270,6 +285,7 @@ class Book:
         """Report what was written."""
         entries, slots, keys = gathered.entries, gathered.slots, gathered.keys
         rows: dict[str, int] = {}
+        refused: dict[str, Exception] = {}
         for key, row in zip(entries, written, strict=True):
             if row is None:
                 continue
@@ -279,14 +295,18 @@ class Book:
                     self._known[key] = row if entries[key].kind != EMPTY else self._ledger.known(row)
                 self._last_memos.pop(key, None)
             else:
-                for slot, of in zip(slots, keys, strict=True):
-                    if of == key:
-                        _fail(slot, row)
+                refused[key] = row
+        if refused:
+            slots = [slot for slot, key in zip(slots, keys, strict=True) if key not in refused]
         self._stored(slots)
         self._report(slots)
         self._admit(gathered.ahead)
+        for slot, key in zip(gathered.slots, keys, strict=True):
+            if key in refused:  # what is stored instead is that it failed
+                self._refuse(slot, refused[key])
+                self._enter(slot)
         if self._hold is not None:
-            for slot, key in zip(slots, keys, strict=True):
+            for slot, key in zip(gathered.slots, keys, strict=True):
                 row = rows.get(key, self._known.get(key))
                 if slot.state == DONE and slot.verdict is None and isinstance(row, int):
                     self._hold(slot.index, Row(row))
@@ -376,12 +396,3 @@ def item_text(item: Any, key: str) -> str | None:
         return encode(item)
     except Exception:  # whatever an item of the user's raises
         return ""
-
-
-def _fail(slot: Slot, error: Exception) -> None:
-    """Make a failure of a success whose value cannot be stored."""
-    attempts = slot.attempts
-    troubles = Troubles()
-    troubles.attempts = attempts
-    troubles.verdict = Verdict("permanent", "error")
-    slot.troubles, slot.state, slot.value = troubles, FAILED, error

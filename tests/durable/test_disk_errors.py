@@ -78,3 +78,23 @@ def test_a_disk_may_fail_at_any_call(
         survived += ended["raised"] is None
     # Only what is left lying about, to be swept up later, may fail unnoticed.
     assert survived <= calls.count("unlink") + calls.count("mkdir")
+
+
+@pytest.mark.parametrize("how", ["EIO", "short"])
+def test_a_disk_may_fail_at_any_call_and_no_write_is_sent_twice(
+    how: str, forks: Forks, tmp_path: Path
+) -> None:
+    store, notes, again = (tmp_path / name for name in ("store", "notes", "again"))
+    points = _points(forks("do", store, notes, chore="writes")["calls"], how)
+    unknown = 0
+    for at in points if LONG else points[:: 5 if how == "EIO" else 2]:
+        shutil.rmtree(store)
+        ended = forks("do", store, _notes(notes), chore="writes", at=at, how=how)
+        assert ended["failed"]
+        noted = Notes(notes)
+        answer = forks(
+            "check writes", store, _notes(again), sent=noted.all("call"), told=noted.all("told"), workers=1
+        )
+        assert answer["problems"] == [], at
+        unknown += answer["unknown"]
+    assert unknown > 0

@@ -160,8 +160,7 @@ class BulkSchedule(Schedule):
 
     @property
     def startable(self) -> bool:
-        more = self.backlog > 0 and self.room() > 0
-        return super().startable and (more or self._is_worth_a_call)
+        return super().startable and (self._mouthful() > 0 or self._is_worth_a_call)
 
     def timer(self, now: float) -> float:
         self._now = now

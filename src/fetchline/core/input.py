@@ -85,14 +85,20 @@ class Input(ABC):
 
     def _bite(self, now: float) -> bool:
         """Make slots of the backlog; whether any could be made."""
-        size = min(_BITE, self.room(), len(self._backlog) - self._backlog_at)
-        if size <= 0 or (self.unwritten and len(self.unwritten) >= self._ahead):
+        size = self._mouthful()
+        if size <= 0:
             return False
         end = self._backlog_at + size
         keys = None if self._backlog_keys is None else self._backlog_keys[self._backlog_at : end]
         self.feed(self._backlog[self._backlog_at : end], now, keys)
         self._backlog_at = end
         return True
+
+    def _mouthful(self) -> int:
+        """How many slots would be made of the backlog now; none while enough wait to be written down."""
+        if self.unwritten and len(self.unwritten) >= self._ahead:
+            return 0
+        return min(_BITE, self.room(), len(self._backlog) - self._backlog_at)
 
     def _welcome(self, slots: Iterable[Slot]) -> None:
         """Take in slots that nothing is known of."""

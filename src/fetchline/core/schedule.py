@@ -393,7 +393,7 @@ class Schedule(Input):
             return False
         if self._weights is not None and self._weights.spare <= 0:
             return self.head is not None and self.head.state == READY
-        return bool(self._ready or (self._backlog_at < len(self._backlog) and self.room() > 0))
+        return bool(self._ready) or self._mouthful() > 0
 
     @property
     def wants_grant(self) -> bool:

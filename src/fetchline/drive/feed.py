@@ -98,28 +98,26 @@ class Intake:
         """Draw some items in this thread, as many as are welcome; whether the input goes on.
 
         Args:
-            signals: raise Ctrl-C while the user's iterator is at work, and nowhere else: an item that has been
-                taken must not be lost.
+            signals: those of the host, which draws itself: raise Ctrl-C while the user's iterator is at work, and
+                nowhere else, since an item that has been taken must not be lost.
             most: how many items at once.
         """
         source = self._source
         try:
             if self._iterator is None:
                 self._iterator = iter(self._items)
-            count = max(min(source.room(), most), 0)
-            drawn = 0
-            while drawn < count:
+            for _ in range(min(source.room(), most)):
                 if signals is not None:
+                    if source.wants_writing:
+                        break  # the host draws, and nobody else writes
                     signals.raising = True
                 item = next(self._iterator, _END)
                 if signals is not None:
                     signals.raising = False
                 if item is _END:
+                    self.end(None)
                     break
-                drawn += 1
                 source.put(self._check(item))
-            if drawn < count:
-                self.end(None)
         except Exception as error:  # whatever the user's iterable raises
             self.end(error)
         else:

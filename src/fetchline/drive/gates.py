@@ -11,13 +11,20 @@ import threading
 import time
 from typing import Protocol
 
-__all__ = ["Gate", "LoopGate", "ThreadGate", "take"]
+__all__ = ["Gate", "LoopGate", "ThreadGate", "ring", "take"]
 
 _YIELDS = 100
 
 
 class Gate(Protocol):
     def ring(self) -> None: ...
+
+
+def ring(*gates: Gate | None) -> None:
+    """Ring those where there is somebody."""
+    for gate in gates:
+        if gate is not None:
+            gate.ring()
 
 
 def take(lock: threading.Lock) -> None:

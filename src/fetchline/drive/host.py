@@ -43,14 +43,14 @@ class Interrupted(Exception):  # not an error: it never leaves the run
 class Keeps(Protocol):
     """What writes results to a store."""
 
-    def is_due(self, *, eager: bool) -> bool:
-        """Whether it is time to write; ``eager``: nobody may look again for long."""
+    def flush(self, *, awaited: bool = True, eager: bool = False) -> None:
+        """Write what it is time to write, and report it: the three below in one."""
 
-    def flush(self) -> None:
-        """Write now, and report it: the three below in one."""
+    def gather(self, *, awaited: bool = True, eager: bool = False) -> Any:
+        """Take what it is time to write; None if there is nothing.
 
-    def gather(self) -> Any:
-        """Take what there is to write; None if there is nothing."""
+        ``awaited``: somebody waits for it; ``eager``: nobody may look again for long.
+        """
 
     def write(self, gathered: Any) -> Any:
         """Write it, on whatever thread."""
@@ -115,9 +115,6 @@ class _Desk:
         if not self.ordered:
             heads = settled if self.emits else []
         return heads, over
-
-    def must_write(self, heads: list[Slot]) -> bool:
-        return self.book is not None and (bool(heads) or self.book.is_due(eager=self._was_long))
 
     def mind(self) -> bool:
         """Show progress, and see to stops; whether the run can only be left."""
@@ -207,8 +204,8 @@ class Host(_Desk):
     def step(self) -> tuple[list[Slot], bool]:
         """Keep and write what is finished; ``(slots to hand out, whether that was all)``."""
         heads, over = self.take()
-        if self.book is not None and self.must_write(heads):
-            self.book.flush()
+        if self.book is not None:
+            self.book.flush(awaited=bool(heads), eager=self._was_long)
         return heads, self.mind() or over
 
     def _settle_once(self) -> bool:
@@ -236,8 +233,10 @@ class Host(_Desk):
                     self._wind_down(hasty=interrupted > 1)
             if heads:
                 # Whoever pressed Ctrl-C does not want to hear of each item that was not fetched.
-                yield [slot for slot in heads if not _was_stopped(slot)] if interrupted else heads
-                self.source.release(len(heads))
+                try:
+                    yield [slot for slot in heads if not _was_stopped(slot)] if interrupted else heads
+                finally:
+                    self.source.release(len(heads))
             elif over:
                 break
         if interrupted:
@@ -354,8 +353,10 @@ class LoopHost(_Desk):
         while True:
             heads, over = await self.step()
             if heads:
-                yield heads
-                self.source.release(len(heads))
+                try:
+                    yield heads
+                finally:
+                    self.source.release(len(heads))
             elif over:
                 return
             elif self.expect(self._gate):
@@ -364,16 +365,15 @@ class LoopHost(_Desk):
     async def step(self) -> tuple[list[Slot], bool]:
         """Keep and write what is finished; ``(slots to hand out, whether that was all)``."""
         heads, over = self.take()
-        if self.must_write(heads):
-            await self.write()
+        await self.write(awaited=bool(heads))
         return heads, self.mind() or over
 
-    async def write(self) -> None:
-        """Write and report, first what another task was writing when it was cancelled."""
+    async def write(self, *, awaited: bool = True) -> None:
+        """Write what it is time to write, and report it; first what was being written when a task was cancelled."""
         book = self.book
         while book is not None:
             if self._writing is None:
-                gathered = book.gather()
+                gathered = book.gather(awaited=awaited)
                 if gathered is None:
                     return
                 loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ from typing import Any
 from fetchline.core.limits import NEVER
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
-from fetchline.drive.gates import Gate, take
+from fetchline.drive.gates import Gate, ring, take
 from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody
 from fetchline.drive.keeper import Keeper
 from fetchline.drive.named import Pacer
@@ -310,8 +310,7 @@ class Source:
             hand.gate.ring()
 
     def _wake_all(self) -> None:
-        for gate in (*(hand.gate for hand in self.parked), *self.watchers):
-            gate.ring()
+        ring(*(hand.gate for hand in self.parked), *self.watchers)
 
     def trace(self, slot: Slot, verdict: Verdict | None) -> None:
         assert self.attempts is not None
@@ -345,6 +344,8 @@ class Source:
                 self._drain_inbox(now)
             if self.parked and self.schedule.startable and self.schedule.running < self.schedule.concurrency:
                 self.wake_one()
+            if self.schedule.unwritten:
+                self.ring_host()
             # What came may be too little for a call, and nobody looks again before there is more.
             start = self.keeper.arm(now)
         start()
@@ -358,8 +359,7 @@ class Source:
                 self._wake_all()
             elif self.schedule.startable:
                 self.wake_one()
-            if self.host is not None:
-                self.host.ring()
+            ring(self.host)
 
     def room_or_ring(self, gate: Gate) -> int | None:
         """How much room there is; 0: the gate is rung when there is some; None: the run has stopped."""
@@ -393,8 +393,7 @@ class Source:
             feeder, self._feeder = self._feeder, None
             if self.parked and self.schedule.startable:
                 self.wake_one()
-        if feeder is not None:
-            feeder.ring()
+        ring(feeder)
 
     def expect(self, gate: Gate, *, alarm: int, ordered: bool) -> bool:
         """Have ``gate`` rung when the head of the line is finished, or ``alarm`` results are; False: they are."""
@@ -405,7 +404,7 @@ class Source:
             if schedule.stopping is not None and schedule.backlog and schedule.room() > 0:
                 ready = True  # what is left of the input is cancelled as it is collected
             over = self.bug is not None or (schedule.finished and not self.inbox)
-            if ready or over or schedule.wants_writing:
+            if ready or over or self.wants_writing:
                 return False
             # With nothing in the line, whatever is finished first is its head.
             self.host, self._alarm, self.awaited = gate, 1 if ordered and head is None else alarm, head
@@ -420,11 +419,16 @@ class Source:
             or len(schedule.done) >= self._alarm
             or schedule.stopping is not None
             or schedule.memos
-            or (schedule.unwritten and schedule.wants_writing)
+            or self.wants_writing
             or (schedule.running == 0 and schedule.finished)
         ):
             self.host.ring()
             self.host = None
+
+    @property
+    def wants_writing(self) -> bool:
+        """Whether slots wait for the host to write them down, and workers soon for them."""
+        return bool(self.schedule.unwritten) and self.schedule.wants_writing
 
     def to_write(self) -> list[Slot]:
         """Which slots come next and wait for it to be written down."""
@@ -451,9 +455,7 @@ class Source:
             self._drain_inbox(self.clock())
         self.schedule.stop(code)
         self._wake_all()
-        for gate in (self.host, self._feeder, self.keeper.gate):
-            if gate is not None:
-                gate.ring()
+        ring(self.host, self._feeder, self.keeper.gate)
 
     def interrupt(self) -> bool:
         """End the attempts in flight where that can be done: coroutines and processes; whether there were any."""
@@ -488,9 +490,7 @@ class Source:
         with self.lock:
             self.closed = True
             self._wake_all()
-            for gate in (self.keeper.gate, self._feeder, None if self.pacer is None else self.pacer.gate):
-                if gate is not None:
-                    gate.ring()
+            ring(self.keeper.gate, self._feeder, None if self.pacer is None else self.pacer.gate)
 
     def watch(self) -> None:
         """Keep time: something may be due next."""

@@ -173,16 +173,17 @@ class Journal:
             with as_store_failed(objects):
                 self.standing = read_standing(objects, None if as_it_is else _COLUMNS)
                 recover(objects, self.standing)
-            if not as_it_is:
-                if self.standing.problems:
-                    raise damaged(objects, self.standing.problems)
-                self.standing.end_begun()
+            if not as_it_is and self.standing.problems:
+                raise damaged(objects, self.standing.problems)
             self._next = self.standing.last + 1
+            self._records = self._next - self.standing.first
+            lost = None if as_it_is else self.standing.end_begun()
+            if lost is not None:
+                self._commit(Record({"kind": "results", "files": []}, lost))
             self.rows = Rows(objects, self.standing)
         except BaseException:
             self._owner.release()
             raise
-        self._records = self._next - self.standing.first
         self._began = False
         self._superseded = False
 
@@ -258,7 +259,7 @@ class Journal:
         Args:
             entries: outcomes.
             memos: what tasks that are not ready left behind, by key.
-            begun: items that have an unknown outcome, by key, until there is one or a memo; None takes that back.
+            begun: items that have an unknown outcome, by key, until there is one; None takes that back.
 
         Returns:
             for each entry its row, or why its value cannot be stored.
@@ -412,14 +413,23 @@ def read(objects: ObjectStore) -> Standing:
         StoreFailed: it could not be read.
     """
     with as_store_failed(objects):
+        last = None
         for _ in range(_LOOKS):
             standing = read_standing(objects)
-            if not standing.problems:
-                if standing.begun and not is_owned(objects):
-                    standing.end_begun()
+            if standing.problems:
+                # While somebody writes, what was listed first may be older than what was listed last.
+                continue
+            if not standing.begun or is_owned(objects):
                 return standing
-            # While somebody writes, what was listed first may be older than what was listed last.
-    raise damaged(objects, standing.problems)
+            if standing.last == last:
+                standing.end_begun()
+                return standing
+            last = (
+                standing.last
+            )  # its owner may have ended it since: only a log that stays so is a dead one's
+    if standing.problems:
+        raise damaged(objects, standing.problems)
+    return standing
 
 
 def put_identity(objects: ObjectStore, identity: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from fetchline.errors import StoreError
 from fetchline.interfaces import ObjectStore
+from fetchline.journal.encoding import decode
 from fetchline.journal.entries import FAILURE, GONE, NO_FILE, Begun, Entry, table_of
 from fetchline.journal.records import Broken, Record, unseal
 from fetchline.journal.segments import Segment
@@ -54,7 +55,7 @@ class Standing:
         segments: files of values, in the order of the outcomes' ``file``.
         tables: outcomes, oldest first; ``file`` is a position in ``segments``.
         memos: what tasks that are not ready left behind, by key.
-        begun: writes that were about to start when the record was made, and of which there is nothing since, by key.
+        begun: writes that were about to start when the record was made, and have had no outcome since, by key.
         runs: heads of ``run`` records, oldest first, with ``number``; ``end`` is that of the run's end, or None.
         asked: number of the record that lists the items of the last run; None if they were not at hand.
         staged: segments that are in the log and have not been given their name.
@@ -88,10 +89,13 @@ class Standing:
         self.memos.clear()
         self.begun.clear()
 
-    def end_begun(self) -> None:
-        """Nobody is at it any more: of the writes that were about to start, nobody knows what has become."""
-        if not self.begun:
-            return
+    def end_begun(self) -> pl.DataFrame | None:
+        """Nobody is at it any more: the outcome of a write that had begun is unknown, if it left no memo to ask by.
+
+        Returns:
+            these outcomes, which are among the ``tables`` now; None if there are none.
+        """
+        asked_about = {key for key, text in self.memos.items() if decode(text)[0] is not None}
         lost = [
             Entry(
                 key=key,
@@ -103,10 +107,14 @@ class Standing:
                 at=self.written,
             )
             for key, (index, item) in self.begun.items()
+            if key not in asked_about
         ]
+        if not lost:
+            return None
         table = table_of(lost, [(NO_FILE, 0, 0)] * len(lost))
         self.tables.append(table.select(self.tables[0].columns) if self.tables else table)
-        self.begun.clear()
+        _forget(self, table)
+        return table
 
     @property
     def entries(self) -> pl.DataFrame:
@@ -224,7 +232,6 @@ def _take(standing: Standing, number: int, record: Record) -> None:
         case "results" | "snapshot" if number >= standing.first:
             base = len(standing.segments)
             standing.segments += [Segment(**one) for one in head["files"]]
-            _begin(standing, dict.fromkeys(head.get("memos", ())))
             standing.memos.update(head.get("memos", {}))
             if record.table is not None:
                 standing.tables.append(based(record.table, base))
@@ -243,7 +250,7 @@ def _forget(standing: Standing, table: pl.DataFrame) -> None:
 
 
 def _begin(standing: Standing, begun: Mapping[str, Sequence[Any] | None]) -> None:
-    """Writes begin; or did not come to it, or have left a memo by which they are asked about."""
+    """Writes begin, or did not come to it."""
     for key, one in begun.items():
         if one is None:
             standing.begun.pop(key, None)
