@@ -214,7 +214,29 @@ class StoreBusy(StoreError):
 
 
 class StoreMismatch(StoreError, ValueError):
-    """A store holds the results of another fetcher, or of other params, version or schema."""
+    """A store holds the results of another fetcher, or of other params, version or schema.
+
+    Attributes:
+        store: where it is.
+        differences: what is different, by name: what is stored, and what it is now.
+    """
+
+    def __init__(self, store: str, differences: Mapping[str, tuple[Any, Any]]) -> None:
+        super().__init__(store, differences)
+        self.store = store
+        self.differences = differences
+
+    @property
+    def finding(self) -> str:
+        """What is wrong, without what to do about it."""
+        lines = (f"\n  {name}: stored {was!r}, now {now!r}" for name, (was, now) in self.differences.items())
+        return f"{self.store} holds results of something else:{''.join(lines)}"
+
+    def __str__(self) -> str:
+        return (
+            f'{self.finding}\nGive another store; or say on_change="keep" if they count all the same, or '
+            'on_change="refetch" to fetch everything again'
+        )
 
 
 class StoreDamaged(StoreError, ValueError):

@@ -248,7 +248,8 @@ def test_a_resumed_run_may_keep_what_the_store_has(invoke: Invoke, stored: str) 
     assert json.loads(record.read_text())["version"] == "1"
     fl.run(_of_the_shop("2"), ["AAPL"], store="runs/newer", progress=None)
     refused = invoke("runs", "resume", "runs/newer")
-    assert (refused.exit_code, "version: stored '2', now '1'" in refused.stderr) == (2, True)
+    assert refused.exit_code == 2
+    assert "version: stored '2', now '1'; give another store, or --on-change keep if" in refused.stderr
     kept = invoke("runs", "resume", "runs/newer", "--on-change", "keep")
     assert (kept.exit_code, "attempts  0" in kept.stderr) == (0, True)
 
@@ -300,3 +301,13 @@ def test_frames_are_exported_without_their_app_and_bodies_say_that_it_is_missing
     assert (frames.returncode, "there is no file gone.py" in frames.stderr) == (0, True)
     bodies = command("runs", "export", "runs/bodies", "bodies.csv")
     assert (bodies.returncode, "name its module, --app module" in bodies.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_a_store_of_something_else_is_refused_with_the_options_that_help(
+    verb: str, invoke: Invoke, stored: str
+) -> None:
+    refused = invoke(verb, "shop.daily", "AAPL", "--store", stored, "-p", "adjusted=true")
+    assert refused.exit_code == 2
+    assert "params: stored {}, now {'adjusted': 'true'}; give another store, or --on-change" in refused.stderr
+    assert "on_change=" not in refused.stderr and "Usage" not in refused.stderr

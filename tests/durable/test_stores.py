@@ -360,8 +360,9 @@ def test_another_version_params_or_schema_is_refused_and_shown(store: Any) -> No
     with pytest.raises(fl.StoreMismatch, match=r"params: stored \{'adjust': '\"split\"'\}, now \{\}"):
         fl.run(plain, ["A"], store=store, **QUIET)
     newer = fl.Fetcher.of(bars, "bars", version="2")
-    with pytest.raises(fl.StoreMismatch, match="version: stored '1', now '2'"):
+    with pytest.raises(fl.StoreMismatch, match="version: stored '1', now '2'") as mismatch:
         fl.run(newer, ["A"], store=store, params={"adjust": "split"}, **QUIET)
+    assert mismatch.value.differences == {"version": ("1", "2")}
     kept = fl.run(newer, ["A"], store=store, params={"adjust": "all"}, on_change="keep", **QUIET)
     assert (kept.values, kept.summary.stored) == ([5], 1)
     anew = fl.run(plain, ["A"], store=store, on_change="refetch", **QUIET)

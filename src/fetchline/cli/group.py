@@ -14,6 +14,10 @@ from fetchline.cli.text import one_line
 
 __all__ = ["Commands"]
 
+_ON_CHANGE = (
+    "give another store, or --on-change keep if they count all the same, or --on-change refetch to start anew"
+)
+
 
 class Commands(click.Group):
     """Built-in commands in the order they were added, then those of installed plugins, unimported."""
@@ -68,9 +72,11 @@ class Commands(click.Group):
         except click.ClickException as error:
             code = _tell(_said(error), error.exit_code)
         except Exception as error:
-            from fetchline.errors import FetchlineError
+            from fetchline.errors import FetchlineError, StoreMismatch
 
-            if isinstance(error, FetchlineError):
+            if isinstance(error, StoreMismatch):
+                code = _tell(f"{error.finding}; {_ON_CHANGE}", 2)
+            elif isinstance(error, FetchlineError):
                 code = _tell(str(error), 2)
             else:
                 code = _tell(f"{type(error).__name__}: {error} (--log-level debug shows where)", 1)

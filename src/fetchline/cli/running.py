@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from fetchline.cli.common import Problem, common_options
-from fetchline.cli.completion import executor_names, fetcher_names
-from fetchline.cli.stored import store_options, stored_options
+from fetchline.cli.completion import fetcher_names
+from fetchline.cli.options import (
+    crew_options,
+    file_options,
+    progress_option,
+    store_options,
+    stored_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,16 +46,7 @@ _WHAT = (
     click.option(
         "-p", "--param", "params", metavar="NAME=VALUE", multiple=True, help="The same for every item."
     ),
-    click.option(
-        "--executor",
-        metavar="NAME",
-        shell_complete=executor_names,
-        help="thread, process, asyncio, serial, or a plugin's.",
-    ),
-    click.option("-j", "--workers", type=click.IntRange(min=1), metavar="N", help="Threads or processes."),
-    click.option(
-        "--concurrency", type=click.IntRange(min=1), metavar="N", help="Attempts in flight, at most."
-    ),
+    crew_options,
     click.option("--dedupe", is_flag=True, default=None, help="Fetch equal items once."),
     common_options,
 )
@@ -118,7 +115,7 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
 @click.command()
 @_over_items
-@click.option("--progress/--no-progress", default=None, help="A bar on a terminal, or log lines; or nothing.")
+@progress_option
 @click.option(
     "--on-error",
     type=click.Choice(["collect", "raise"]),
@@ -132,13 +129,7 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     show_default=True,
     help="The column that says which item a row is of; symbol,period takes a grid's axes apart.",
 )
-@click.option(
-    "--out",
-    metavar="FILE",
-    type=click.Path(allow_dash=True),
-    help="Write the frame: .parquet, .csv, .ndjson or .arrow; - is CSV on standard output.",
-)
-@click.option("--failures", metavar="FILE", type=click.Path(), help="Write a row for each failed item.")
+@file_options
 @click.option(
     "--limit-print",
     type=click.IntRange(min=0),
@@ -194,10 +185,13 @@ def plan(
     **options: Any,
 ) -> None:
     """Say what run would do with the same arguments; nothing is called."""
+    from fetchline.errors import StoreError
     from fetchline.planner import plan
 
     try:
         planned = plan(fetcher, items, params=params, **options)
+    except StoreError:
+        raise
     except (TypeError, ValueError) as error:
         raise Problem(str(error)) from error
     planned.refused.extend(refused)

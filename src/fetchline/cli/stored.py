@@ -6,15 +6,14 @@ import contextlib
 import dataclasses
 import json
 import shlex
-from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fetchline.cli.common import Problem, Trouble, common_options
-from fetchline.cli.completion import executor_names
+from fetchline.cli.common import Trouble, common_options
+from fetchline.cli.options import crew_options, file_options, kept_options, progress_option
 from fetchline.cli.tables import SUFFIXES, check_target, sink
 from fetchline.cli.text import one_line, table
 from fetchline.summary import counted
@@ -22,80 +21,9 @@ from fetchline.summary import counted
 if TYPE_CHECKING:
     from fetchline.runs import RunState
 
-__all__ = ["runs", "store_options", "stored_options"]
+__all__ = ["runs"]
 
-F = TypeVar("F", bound=Callable[..., Any])
 _SHOWN = 10
-
-
-class _Reuse(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
-    name = "reuse"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from fetchline.reuse import except_last, fresh
-
-        kind, _, amount = str(value).partition("=")
-        if kind in ("successes", "all", "none") and not amount:
-            return kind
-        if kind not in ("fresh", "except-last"):
-            self.fail(f"{value!r} is none of successes, all, none, fresh=1d, except-last=2", param, ctx)
-        try:
-            return fresh(amount) if kind == "fresh" else except_last(int(amount))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-_KEPT = (
-    click.option(
-        "--reuse",
-        type=_Reuse(),
-        metavar="WHICH",
-        help="What of the store is used: successes, all, none, fresh=1d, except-last=2.  [default: successes]",
-    ),
-    click.option(
-        "--on-change",
-        type=click.Choice(["refuse", "keep", "refetch"]),
-        help="If the store is of another version, schema or parameters.  [default: refuse]",
-    ),
-)
-_STORE = (
-    click.option(
-        "--store",
-        metavar="PLACE",
-        help="Keep results in a directory or at a URL, and do not fetch what is there; with {names} in it, a "
-        "file for each item: 'daily/{symbol}.parquet'.",
-    ),
-    *_KEPT,
-)
-
-
-def store_options(command: F) -> F:
-    """Add the options that say where results are kept."""
-    return _add(_STORE, command)
-
-
-def _kept_options(command: F) -> F:
-    """Add those that say what is done with results that are there."""
-    return _add(_KEPT, command)
-
-
-def _add(options: Sequence[Callable[[F], F]], command: F) -> F:
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def stored_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Make a run's options of them."""
-    from fetchline.journal.files import Files
-
-    store = options.get("store")
-    if store is None:
-        unused = [name for name in ("reuse", "on_change") if name in options]
-        if unused:
-            raise Problem(f"--{unused[0].replace('_', '-')} says what of a store is used: give --store too")
-        return options
-    return {**options, "store": Files(store) if "{" in store else store}
 
 
 @click.group(invoke_without_command=True)
@@ -209,23 +137,10 @@ def _facts(state: RunState) -> dict[str, str]:
 
 @runs.command()
 @_PLACE
-@click.option(
-    "--executor",
-    metavar="NAME",
-    shell_complete=executor_names,
-    help="thread, process, asyncio, serial, or a plugin's.",
-)
-@click.option("-j", "--workers", type=click.IntRange(min=1), metavar="N", help="Threads or processes.")
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Attempts in flight, at most.")
-@click.option("--progress/--no-progress", default=None, help="A bar on a terminal, or log lines; or nothing.")
-@click.option(
-    "--out",
-    metavar="FILE",
-    type=click.Path(allow_dash=True),
-    help="Write the frame, too: .parquet, .csv, .ndjson or .arrow; - is CSV on standard output.",
-)
-@click.option("--failures", metavar="FILE", type=click.Path(), help="Write a row for each failed item.")
-@_kept_options
+@crew_options
+@progress_option
+@file_options
+@kept_options
 @common_options
 @click.pass_context
 def resume(

@@ -446,11 +446,7 @@ def refuse_other(
         StoreMismatch: what is different is shown.
     """
     if on_change == "refuse" and (differences := _differences(known, wanted)):
-        raise StoreMismatch(
-            f"{objects.url} holds results of something else:\n  {differences}\n"
-            'Give another store; or say on_change="keep" if they count all the same, or on_change="refetch" to '
-            "fetch everything again"
-        )
+        raise StoreMismatch(objects.url, differences)
     return on_change == "refetch" and dict(known) != dict(wanted)
 
 
@@ -474,11 +470,6 @@ def as_store_failed(objects: ObjectStore) -> Iterator[None]:
         raise StoreFailed(f"{objects.url} could not be read or written: {error}") from error
 
 
-def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Say what is different; nothing if nothing is."""
-    names = dict.fromkeys([*known, *wanted])
-    return "\n  ".join(
-        f"{name}: stored {known.get(name)!r}, now {wanted.get(name)!r}"
-        for name in names
-        if known.get(name) != wanted.get(name)
-    )
+def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    both = ((name, known.get(name), wanted.get(name)) for name in dict.fromkeys([*known, *wanted]))
+    return {name: (was, now) for name, was, now in both if was != now}
