@@ -126,7 +126,7 @@ class Run:
 
     def _keyed(self, check: KeyCheck) -> Callable[[Any], tuple[str, Any]]:
         store = self.store
-        if store is None or not store.meets:
+        if store is None:
             return check.keyed
 
         def keyed(item: Any) -> tuple[str, Any]:
@@ -205,6 +205,8 @@ class Run:
 
     def _close_store(self) -> None:
         if self.book is not None:
+            # After an error of the host's own there may be some that it had not come to.
+            self.book.take(self.source.collect(ordered=False, limit=0)[0])
             summary = self.collector.summary
             self.book.close(
                 {

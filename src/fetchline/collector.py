@@ -151,7 +151,11 @@ class Collector:
             if self._observers is not None and self._observers.wants_items:
                 self._observers.item_finished(self._run.info, self.record(slot))
             if self._on_progress is not None:
-                self._on_progress(self.progress.done, self.progress.total)
+                try:
+                    self._on_progress(self.progress.done, self.progress.total)
+                except BaseException:
+                    self._on_progress = None  # it ends the run, and is not asked again while that ends
+                    raise
 
     def _tell_attempts(self) -> None:
         attempts = self._run.source.attempts

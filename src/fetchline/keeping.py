@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, overload
 
 from fetchline.columns import Hit, Reading, Row
@@ -19,7 +19,7 @@ from fetchline.frames import as_frame
 from fetchline.interfaces import Verdict
 from fetchline.items import Grid, key_of, uniform_type
 from fetchline.journal.encoding import encode, is_text
-from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TEXT, Begun, Entry
+from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TASK_GOES_ON, TEXT, Begun, Entry
 from fetchline.results import ErrorCode, Failure
 
 __all__ = ["Book", "Gathered", "Ledger", "item_text", "may_repeat", "whole_keys"]
@@ -121,7 +121,7 @@ class Book:
         self._hold = hold
         self._whole = whole
         self._repeats = repeats
-        self._lost: ErrorCode = "error" if idempotent else "unknown_outcome"
+        self._code_if_refused: ErrorCode = "error" if idempotent else "unknown_outcome"
         self._slots: list[Slot] = []
         self._entries: dict[str, Entry] = {}
         self._of: list[str] = []
@@ -129,6 +129,7 @@ class Book:
         self._since = 0.0
         self._memos: dict[str, str] = {}
         self._last_memos: dict[str, str] = {}
+        self._unkept: set[str] = set()  # whose newest memo is not stored
         self._is_broken = False
         self._wrote_at = self._wrote_s = 0.0
 
@@ -158,24 +159,30 @@ class Book:
         self._slots.append(slot)
         key = self._reading.key_of(slot.item)
         self._of.append(key)
-        if not is_text(key):
-            self._refuse(
-                slot, ValueError(f"the key {key!r} is no Unicode text, and cannot be stored: pass key=")
-            )
-            return
-        is_of_a_stop = _is_of_a_stop(slot)
-        if key in self._begun:
-            self._begun.discard(key)
-            # With a memo it has begun; by that it is asked about, or else nobody knows of it.
-            if is_of_a_stop and (slot.troubles is None or slot.troubles.memo is None):
-                self._withdrawn[key] = None
-        if key in self._entries or is_of_a_stop:
-            return  # an equal item's, or of nobody's doing
+        if not self._has_outcome(slot, key) or key in self._entries or not is_text(key):
+            return  # or there is that of an equal item, or it was refused for its key
         if slot.state == DONE and not slot.attempts and key in self._known:
             return  # an equal item's too, written before
         entry = self._entry(slot, key)
         self._entries[key] = entry
         self._bytes += _size(entry)
+
+    def _has_outcome(self, slot: Slot, key: str) -> bool:
+        """Whether something has become of a slot: not if a stop kept it from that, or its task goes on."""
+        verdict, is_of_a_stop = slot.verdict, _is_of_a_stop(slot)
+        if key not in self._begun:
+            return not is_of_a_stop
+        self._begun.discard(key)
+        troubles = slot.troubles
+        if troubles is None or troubles.memo is None:
+            if is_of_a_stop:
+                self._withdrawn[key] = None
+            return not is_of_a_stop
+        # It has begun. By its memo it is asked about; if that is not stored, nobody knows what becomes of it.
+        if key in self._unkept and verdict is not None and verdict.code in TASK_GOES_ON and not is_of_a_stop:
+            troubles.verdict = replace(verdict, code="unknown_outcome")
+        is_asked_about = key not in self._unkept and verdict is not None and verdict.kind == "stop"
+        return not (is_of_a_stop or is_asked_about)
 
     def _entry(self, slot: Slot, key: str) -> Entry:
         kind, value, code, error = EMPTY, None, None, None
@@ -188,6 +195,7 @@ class Book:
             assert slot.verdict is not None
             kind, code = FAILURE, slot.verdict.code
             error = Failure(slot.value).message if isinstance(slot.value, BaseException) else code
+            error = error.encode(errors="backslashreplace").decode()
         attempts = slot.attempts
         began = slot.began if attempts else slot.fed
         return Entry(
@@ -209,21 +217,25 @@ class Book:
         attempts = slot.attempts
         troubles = Troubles()
         troubles.attempts = attempts
-        troubles.verdict = Verdict("permanent", self._lost)
+        troubles.verdict = Verdict("permanent", self._code_if_refused)
         slot.troubles, slot.state, slot.value = troubles, FAILED, error
 
     def _remember(self, slot: Slot, verdict: Verdict) -> None:
         """Take what a task that is not ready leaves behind for the attempt that finds it."""
+        for member in slot.members:
+            self._unkept.add(self._reading.key_of(member.item))  # a bulk call's memo is of no single item
+        if slot.members:
+            return
         key = self._reading.key_of(slot.item)
+        self._unkept.discard(key)
         try:
             memo = encode([verdict.memo, verdict.timeout])
-        except TypeError as error:
+        except Exception as error:  # whatever a value of the user's raises
+            self._unkept.add(key)
             memo = encode([None, verdict.timeout])  # an older one is not of this task any more
             if self._last_memos.get(key) != memo:
-                then = "is begun anew" if key not in self._begun else "has an unknown outcome"
-                _log.warning(
-                    "the memo of %r is not stored, and its task %s after a crash: %s", key, then, error
-                )
+                then = "does not know what became of it" if key in self._begun else "begins its task anew"
+                _log.warning("the memo of %r is not stored, and the next run %s: %s", key, then, error)
         if self._last_memos.get(key) != memo:
             self._last_memos[key] = self._memos[key] = memo
 
@@ -231,8 +243,10 @@ class Book:
 
     def flush(self, *, awaited: bool = True, eager: bool = False) -> None:
         """Write what it is time to write, and report it; see ``gather``."""
-        while (gathered := self.gather(awaited=awaited, eager=eager)) is not None:
-            self.settle(gathered, self.write(gathered))
+        gathered = self.gather(awaited=awaited, eager=eager)
+        while gathered is not None:
+            again = self.settle(gathered, self.write(gathered))
+            gathered = self.gather() if again else None
 
     def gather(self, *, awaited: bool = True, eager: bool = False) -> Gathered | None:
         """Take what it is time to write; None if there is nothing.
@@ -250,9 +264,8 @@ class Book:
         begun, self._withdrawn = self._withdrawn, {}
         for slot in ahead:
             key = self._reading.key_of(slot.item)
-            if is_text(key):  # else nothing of it can be stored
-                begun[key] = slot.index, None if self._whole else item_text(slot.item, key)
-                self._begun.add(key)
+            begun[key] = slot.index, None if self._whole else item_text(slot.item, key)
+            self._begun.add(key)
         gathered = Gathered(self._slots, self._of, self._entries, self._memos, begun, len(ahead))
         self._slots, self._of, self._entries, self._memos, self._bytes = [], [], {}, {}, 0
         return gathered
@@ -281,8 +294,8 @@ class Book:
             self._wrote_at = time.monotonic()
             self._wrote_s = self._wrote_at - began
 
-    def settle(self, gathered: Gathered, written: Sequence[int | Exception | None]) -> None:
-        """Report what was written."""
+    def settle(self, gathered: Gathered, written: Sequence[int | Exception | None]) -> bool:
+        """Report what was written; whether there is something to write because of that."""
         entries, slots, keys = gathered.entries, gathered.slots, gathered.keys
         rows: dict[str, int] = {}
         refused: dict[str, Exception] = {}
@@ -294,6 +307,7 @@ class Book:
                 if self._repeats and entries[key].kind != FAILURE:
                     self._known[key] = row if entries[key].kind != EMPTY else self._ledger.known(row)
                 self._last_memos.pop(key, None)
+                self._unkept.discard(key)
             else:
                 refused[key] = row
         if refused:
@@ -310,6 +324,7 @@ class Book:
                 row = rows.get(key, self._known.get(key))
                 if slot.state == DONE and slot.verdict is None and isinstance(row, int):
                     self._hold(slot.index, Row(row))
+        return bool(refused)
 
     def close(self, end: dict[str, Any]) -> None:
         """Write what is left, and let others at the store."""

@@ -113,6 +113,7 @@ def plan(fetcher: Any, items: Iterable[Any], **options: Any) -> Plan:
             bind_item(found, decided.params, item, decided.use)
             name = key_of(item) if key is None else key(item)
             if store is not None:
+                store.check(name)
                 store.meet(item, name)
         except (TypeError, ValueError) as error:
             refused.append((item, str(error)))

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fetchline.catalog import catalog
-from fetchline.core.twins import Pending
+from fetchline.core.twins import Known, Pending
 from fetchline.errors import StoreFailed
-from fetchline.interfaces import ObjectStore, RunInfo, Use
+from fetchline.interfaces import ObjectStore, RunInfo, Use, Verdict
 from fetchline.journal.encoding import decode, encode, is_text
 from fetchline.journal.entries import EMPTY
 from fetchline.journal.files import FIELD, FileLedger, Files, namer
@@ -171,10 +171,15 @@ class RunStore:
             self._ledger = self._open_files()
             return self._ledger
         for key in keys or ():
-            _check_text(key)
+            self.check(key)
         journal = self._ledger = Journal(self.objects, run.id)
         try:
-            about = {"executor": run.executor, "concurrency": run.concurrency, "total": run.total}
+            about = {
+                "executor": run.executor,
+                "concurrency": run.concurrency,
+                "total": run.total,
+                "idempotent": self._fetcher.policies.idempotent,
+            }
             journal.begin(
                 identity_of(self._fetcher, self._params),
                 keys=keys,
@@ -243,21 +248,33 @@ class RunStore:
 
     @property
     def meets(self) -> bool:
-        """Whether it wants to hear of every item beforehand."""
+        """Whether it wants to hear of every item of a whole input."""
         return self._files is not None
 
-    def meet(self, item: Any, key: str) -> None:
-        """An item is taken in.
+    def check(self, key: str) -> None:
+        """Look whether what comes of this key can be stored.
 
         Raises:
-            ValueError: it could not be stored.
+            ValueError: it cannot.
+        """
+        if self._files is None and not is_text(key):
+            raise ValueError(f"the key {key!r} is no Unicode text, and cannot be stored: pass key=")
+
+    def meet(self, item: Any, key: str) -> None:
+        """An item is taken in; one that cannot be stored is not fetched.
+
+        Raises:
+            ValueError: another one would have its file.
         """
         if isinstance(self._ledger, FileLedger):
             known = self._ledger.meet(item, key)
             if known is not None:
                 self.known[key] = known
-        else:
-            _check_text(key)
+            return
+        try:
+            self.check(key)
+        except ValueError as error:
+            self.known[key] = Known(error, Verdict("permanent", "error"))
 
     def load(self, row: int, key: str) -> Any:
         """Read a value."""
@@ -268,8 +285,3 @@ class RunStore:
         """Read rows lazily."""
         assert self._ledger is not None
         return self._ledger.scan(rows)
-
-
-def _check_text(key: str) -> None:
-    if not is_text(key):
-        raise ValueError(f"the key {key!r} is no Unicode text, and cannot be stored: pass key=")

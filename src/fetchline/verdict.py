@@ -86,6 +86,10 @@ class Judge:
             return Verdict("retry", "crashed")
         return Verdict("permanent", "unknown_outcome")
 
+    def lost_value(self) -> Verdict:
+        """Say what it means that the function returned, and what it returned could not be had."""
+        return Verdict("permanent", "unpicklable" if self.idempotent else "unknown_outcome")
+
     def _known(self, error: BaseException, failed: int, attempt: int) -> Verdict | None:
         session = self.session
         if isinstance(error, SessionFailed) and session is not None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,30 @@ def test_a_task_that_was_begun_anew_and_killed_is_not_asked_about_by_its_old_mem
     assert len(steps) == 3
 
 
+@pytest.mark.parametrize("executor", ["serial", "thread"])
+def test_a_task_that_is_begun_anew_at_once_is_written_down_first(executor: str, tmp_path: Path) -> None:
+    """The other side has forgotten the first one; of the second one, nothing is known when the process is killed."""
+    tasks: list[str] = []
+    forgotten = {"task 1"}
+
+    def send(key: str) -> str:
+        memo = fl.attempt().memo
+        if memo in forgotten:
+            raise fl.NotReady(0)
+        if memo is None:
+            tasks.append(f"task {len(tasks) + 1}")
+            if len(tasks) == 2:
+                as_killed_now(tmp_path / "run", tmp_path / "killed")
+            raise fl.NotReady(0.05, memo=tasks[-1])  # its memo is stored when it is asked about
+        return memo
+
+    fetcher = write(send)
+    assert fl.run(fetcher, ["a"], store=tmp_path / "run", executor=executor, **QUIET).values == ["task 2"]
+    forgotten.add("task 2")
+    batch = fl.run(fetcher, ["a"], store=tmp_path / "killed", **SERIAL)
+    assert (codes(batch), tasks) == ({"a": "unknown_outcome"}, ["task 1", "task 2"])
+
+
 def test_a_task_that_left_a_memo_is_asked_about_after_a_second_kill_too(tmp_path: Path) -> None:
     memos: list[Any] = []
 
@@ -79,6 +106,63 @@ class Opaque:
     """What JSON cannot say."""
 
 
+def test_a_task_is_asked_about_though_it_was_being_asked_about_when_its_run_was_stopped(
+    tmp_path: Path,
+) -> None:
+    memos: list[Any] = []
+    asking = threading.Event()
+
+    def send(key: str) -> str:
+        memos.append(fl.attempt().memo)
+        if memos[-1] is None:
+            raise fl.NotReady(0, memo="task 1")
+        if len(memos) == 2:
+            asking.set()
+            may_end.wait(20)
+        return key
+
+    may_end = threading.Event()
+    job = fl.submit(write(send), ["a"], store=tmp_path, **QUIET)
+    assert asking.wait(20)
+    job.cancel()
+    with pytest.raises(fl.BatchError) as stopped:
+        job.result()
+    may_end.set()
+    assert codes(stopped.value.batch) == {"a": "unknown_outcome"}
+    assert fl.run(write(send), ["a"], store=tmp_path, **SERIAL).values == ["a"]
+    assert memos == [None, "task 1", "task 1"]
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_write_whose_memo_is_not_stored_is_not_begun_again_when_patience_was_over(
+    bulk: bool, tmp_path: Path
+) -> None:
+    begun: list[Any] = []
+
+    def send(key: Any) -> Any:
+        begun.append(key)
+        raise fl.NotReady(0.01, memo=Opaque())
+
+    fetcher = write(send, patience=0.05, **({"bulk": 2} if bulk else {}))
+    for _ in range(2):
+        batch = fl.run(fetcher, ["a", "b"], store=tmp_path, **SERIAL)
+        assert codes(batch) == {"a": "unknown_outcome", "b": "unknown_outcome"}
+        calls, begun[:] = len(begun), []
+    assert calls == 0
+
+
+def test_a_memo_that_contains_itself_costs_nobody_else_anything(tmp_path: Path) -> None:
+    memo: list[Any] = []
+    memo.append(memo)
+
+    def send(key: str) -> str:
+        if key == "b" and fl.attempt().memo is None:
+            raise fl.NotReady(0, memo=memo)
+        return key
+
+    assert fl.run(write(send), ["a", "b", "c"], store=tmp_path, **SERIAL).values == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("bulk", [False, True])
 def test_a_write_whose_memo_is_not_stored_is_not_begun_again_after_a_stop(
     bulk: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -93,7 +177,7 @@ def test_a_write_whose_memo_is_not_stored_is_not_begun_again_after_a_stop(
     first = fl.run(fetcher, ["a", "b"], store=tmp_path, deadline=0.3, workers=2, **QUIET)
     assert codes(first) == {"a": "deadline", "b": "deadline"}
     assert len(begun) == (1 if bulk else 2)
-    assert bulk or "has an unknown outcome after a crash" in caplog.text
+    assert bulk or "the next run does not know what became of it" in caplog.text
     again = fl.run(fetcher, ["a", "b"], store=tmp_path, **SERIAL)
     assert codes(again) == {"a": "unknown_outcome", "b": "unknown_outcome"}
     assert len(begun) == (1 if bulk else 2)
@@ -204,6 +288,153 @@ def test_what_was_done_and_cannot_be_stored_is_a_failure_in_the_store_too_and_a_
     assert begun_in(tmp_path) == set()
 
 
+def test_a_run_that_breaks_says_nothing_of_what_it_had_not_started(tmp_path: Path) -> None:
+    """Of ``a`` there is a value, of ``b`` it is unknown, and of ``m`` there is a task to ask about."""
+    store = killed_in_b(tmp_path)
+    released = threading.Event()
+
+    def begin(key: str) -> str:
+        raise fl.NotReady(60.0, memo="task 1")
+
+    fl.run(write(begin, patience=3600.0), ["m"], store=store, deadline=0.2, **QUIET)
+
+    def stuck(key: str) -> str:
+        released.wait(20)
+        return key
+
+    stuck_ones = [f"s{number}" for number in range(4)]
+    with pytest.raises(fl.BatchError, match="stuck past their timeout"):
+        fl.run(
+            write(stuck, timeout=0.05),
+            [*stuck_ones, "m", "a", "b"],
+            store=store,
+            reuse="none",
+            workers=1,
+            **QUIET,
+        )
+    released.set()
+    sent: list[tuple[str, Any]] = []
+
+    def send(key: str) -> str:
+        sent.append((key, fl.attempt().memo))
+        return key
+
+    batch = fl.run(write(send), ["m", "a", "b"], store=store, **SERIAL)
+    assert (codes(batch), sent) == ({"b": "unknown_outcome"}, [("m", "task 1")])
+
+
+@pytest.mark.parametrize("executor", ["serial", "thread"])
+def test_of_writes_that_never_started_nothing_stays_when_the_host_itself_fails(
+    executor: str, tmp_path: Path
+) -> None:
+    sent: list[str] = []
+
+    def send(key: str) -> str:
+        sent.append(key)
+        return key
+
+    def told(done: int, total: int | None) -> None:
+        raise RuntimeError("the bar fell down")
+
+    options = {"store": tmp_path, "executor": executor, "workers": 2 if executor == "thread" else None}
+    with pytest.raises(RuntimeError, match="the bar fell down"):
+        fl.run(write(send), [f"W{number}" for number in range(12)], on_progress=told, **options, **QUIET)
+    lost = codes(fl.open_run(tmp_path))
+    assert {key for key, code in lost.items() if code == "unknown_outcome"} <= set(sent)
+    assert begun_in(tmp_path) == set()
+
+
+class NoPickle:
+    """Comes back from no other process."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not over any border")
+
+
+class NoLoad:
+    """Goes to another process, and does not come back."""
+
+    def __reduce__(self) -> Any:
+        return int, ("not a number",)
+
+
+@pytest.mark.parametrize("kind", [NoPickle, NoLoad])
+@pytest.mark.parametrize("where", ["process", "coroutine processes", "pool"])
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_a_write_whose_value_does_not_come_back_is_of_unknown_outcome(
+    where: str, kind: Any, idempotent: bool, tmp_path: Path
+) -> None:
+    def send(key: str) -> Any:
+        return kind() if key == "b" else key
+
+    async def asend(key: str) -> Any:
+        return kind() if key == "b" else key
+
+    function = asend if where == "coroutine processes" else send
+    fetcher = fl.Fetcher.of(function, "send", idempotent=idempotent)
+    with ProcessPoolExecutor(1, get_context("spawn")) if where == "pool" else nullcontext() as pool:
+        batch = fl.run(
+            fetcher, ["a", "b", "c"], executor=pool or "process", workers=None if pool else 1, **QUIET
+        )
+    assert codes(batch) == {"b": "unpicklable" if idempotent else "unknown_outcome"}
+
+
+def test_a_write_whose_lazy_frame_cannot_be_collected_is_of_unknown_outcome_and_sent_once(
+    tmp_path: Path,
+) -> None:
+    sent: list[str] = []
+
+    def send(key: str) -> pl.LazyFrame:
+        sent.append(key)
+        return pl.LazyFrame({"x": [1]}).select("y")
+
+    batch = fl.run(write(send, retry=3), ["a"], store=tmp_path, **SERIAL)
+    assert (codes(batch), sent) == ({"a": "unknown_outcome"}, ["a"])
+
+
+def test_a_write_after_which_the_middleware_fails_is_of_unknown_outcome_and_sent_once() -> None:
+    sent: list[str] = []
+
+    class Fragile:
+        @fl.hookimpl
+        def fetchline_worker_middleware(self, run: Any) -> Any:
+            @contextmanager
+            def around() -> Iterator[None]:
+                yield
+                raise OSError("the trace was not written")
+
+            return [around]
+
+    fetcher = write(sent.append, retry=3)
+    batch = fl.run(fetcher, ["a"], plugins=[Fragile()], **SERIAL)
+    assert (codes(batch), sent) == ({"a": "unknown_outcome"}, ["a"])
+
+
+def test_a_write_whose_value_was_damaged_in_the_store_is_not_sent_again(tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    def send(key: str) -> str:
+        sent.append(key)
+        return key
+
+    fl.run(write(send), ["a", "b"], store=tmp_path, **SERIAL)
+    for file in (tmp_path / "data").iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    damaged = len(list((tmp_path / "data").iterdir()))
+    assert len(fl.verify(tmp_path, repair=True)) == damaged
+    batch = fl.run(write(send), ["a", "b"], store=tmp_path, **SERIAL)
+    assert (codes(batch), sent) == ({"a": "unknown_outcome", "b": "unknown_outcome"}, ["a", "b"])
+    assert "was damaged in the store" in str(batch.failures[0].error)
+
+
+def test_an_error_that_says_no_unicode_text_is_stored(tmp_path: Path) -> None:
+    def send(key: str) -> str:
+        raise ValueError("b\ud800")
+
+    assert codes(fl.run(send, ["a"], store=tmp_path, **SERIAL)) == {"a": "error"}
+    assert "b\\ud800" in str(fl.open_run(tmp_path).failures[0].error)
+
+
 def test_a_stream_hands_out_what_cannot_be_stored_in_its_place(tmp_path: Path) -> None:
     def send(key: str) -> Any:
         return pl.DataFrame({"x": [Opaque() if key == "b" else key]})
@@ -254,6 +485,22 @@ def test_a_consumer_may_leave_a_stream_whose_window_is_one_item(
         await stream.aclose()
 
     asyncio.run(leave())
+
+
+@pytest.mark.parametrize("store", [False, True])
+@pytest.mark.parametrize(("window", "as_completed"), [(1, False), (4, True)])
+def test_a_stream_ends_though_the_host_fails_with_results_in_its_hands(
+    window: int, as_completed: bool, store: bool, tmp_path: Path
+) -> None:
+    def told(done: int, total: int | None) -> None:
+        raise RuntimeError("the bar fell down")
+
+    place = tmp_path if store else None
+    results = fl.stream(
+        str.upper, ["a"] * 100, store=place, window=window, as_completed=as_completed, on_progress=told
+    )
+    with pytest.raises(RuntimeError, match="the bar fell down"):
+        list(results)
 
 
 # -- nobody waits for the clock -----------------------------------------------------------------------------

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 from fetchline.core.limits import Limits
-from fetchline.core.slots import Slot
+from fetchline.core.slots import READY, Slot
 
 __all__ = ["Input"]
 
@@ -42,6 +42,7 @@ class Input(ABC):
 
     def __init__(self, limits: Limits) -> None:
         self._window = limits.window
+        # As many are written down as run at once, and again when half of them have started.
         self._ahead = limits.concurrency * limits.bulk
         self._few = (self._ahead + limits.bulk) // 2
         self._ready: deque[Slot] = deque()
@@ -104,22 +105,48 @@ class Input(ABC):
         """Take in slots that nothing is known of."""
         (self._ready if self.unwritten is None else self.unwritten).extend(slots)
 
+    def _take_back(self, slots: Sequence[Slot]) -> None:
+        """Slots whose wait is over go before slots that never started: they are older."""
+        for slot in reversed(slots):
+            if self.unwritten is not None and _begins_anew(slot):
+                self.unwritten.appendleft(slot)
+            else:
+                slot.state = READY
+                self._ready.appendleft(slot)
+
     def to_write(self) -> list[Slot]:
         """Which slots come next and may not start before that is written down; none while enough may start.
 
-        They are few, as of each that is written down nobody knows later whether it was started.
+        They are few, as of each that is written down nobody knows later whether it was started; of those that begin
+        anew that is so already.
         """
         if not self.wants_writing:
             return []
-        return list(islice(self.unwritten or (), self._ahead - len(self._ready)))
+        assert self.unwritten is not None
+        again = sum(1 for _ in takewhile(_begins_anew, self.unwritten))
+        return list(islice(self.unwritten, max(again, self._ahead - len(self._ready))))
 
     @property
     def wants_writing(self) -> bool:
         """Whether slots are to be written down, so that workers need not wait for it."""
-        return bool(self.unwritten) and len(self._ready) < self._few
+        if not self.unwritten:
+            return False
+        return len(self._ready) < self._few or _begins_anew(self.unwritten[0])
 
     def admit(self, count: int) -> None:
         """So many of the next slots may start: that is written down."""
         while self.unwritten and count > 0:
-            self._ready.append(self.unwritten.popleft())
+            slot = self.unwritten.popleft()
+            slot.state = READY
+            if _begins_anew(slot):
+                self._ready.appendleft(slot)
+            else:
+                self._ready.append(slot)
             count -= 1
+
+
+def _begins_anew(slot: Slot) -> bool:
+    """Whether it has left nothing by which its task could be asked about, or has nothing any more."""
+    troubles = slot.troubles
+    is_pending = troubles is not None and troubles.pending_since is not None and troubles.memo is None
+    return is_pending and not slot.members

@@ -171,11 +171,7 @@ class Schedule(Input):
         return slots
 
     def _wake(self, now: float) -> None:
-        """Slots whose wait is over go before slots that never started: they are older."""
-        due = self._waits.due(now)
-        for slot in due:
-            slot.state = READY
-        self._ready.extendleft(reversed(due))
+        self._take_back(self._waits.due(now))
 
     def give_back(self, slots: Iterable[Slot], units: int = 1, *, alone: bool = False) -> None:
         """Return leased slots that never started, or whose answers were lost: uncharged, first in line.
@@ -253,7 +249,7 @@ class Schedule(Input):
             case "not_ready":
                 troubles.memo, troubles.timeout = verdict.memo, verdict.timeout
                 self._allow(verdict.timeout)
-                if self.memos is not None and not slot.members:  # a bulk call's memo is of no single item
+                if self.memos is not None:
                     self.memos.append((slot, verdict))
                 self._hold_uncharged(slot, troubles, verdict, now)
             case "permanent":

@@ -108,7 +108,7 @@ class Intake:
                 self._iterator = iter(self._items)
             for _ in range(min(source.room(), most)):
                 if signals is not None:
-                    if source.wants_writing:
+                    if source.schedule.wants_writing:
                         break  # the host draws, and nobody else writes
                     signals.raising = True
                 item = next(self._iterator, _END)

@@ -55,8 +55,8 @@ class Keeps(Protocol):
     def write(self, gathered: Any) -> Any:
         """Write it, on whatever thread."""
 
-    def settle(self, gathered: Any, written: Any) -> None:
-        """Report what was written."""
+    def settle(self, gathered: Any, written: Any) -> bool:
+        """Report what was written; whether there is something to write because of that."""
 
 
 class _Desk:
@@ -100,20 +100,28 @@ class _Desk:
             self._alarm = 1 << 62 if ordered else 1
         else:
             self._alarm = max(1, min(4096, window // 2))
+        self._handed_out = 0
         self._was_long = False
         self._stop_at: float | None = None
         self._end_at: float | None = None
 
     def take(self) -> tuple[list[Slot], bool]:
-        """Keep what is finished; ``(slots to hand out once they are written, whether that was all)``."""
+        """Keep what is finished; ``(slots to hand out once they are written, whether that was all)``.
+
+        What was to be handed out the last time has left by now, or nobody wants it any more.
+        """
         source = self.source
+        if self._handed_out:
+            source.release(self._handed_out)
+            self._handed_out = 0
         settled, heads, over = source.collect(ordered=self.ordered, limit=self._limit)
+        if not self.ordered and self.emits:
+            heads = settled
+        self._handed_out = len(heads)
         if settled:
             self.sink(settled)
             if not self.emits:
                 source.release(len(settled))
-        if not self.ordered:
-            heads = settled if self.emits else []
         return heads, over
 
     def mind(self) -> bool:
@@ -211,9 +219,7 @@ class Host(_Desk):
     def _settle_once(self) -> bool:
         with self.signals:
             heads, over = self.step()
-            if self.emits and heads:
-                self.source.release(len(heads))
-            elif not over:
+            if not heads and not over:
                 self._wait()
         return over
 
@@ -233,10 +239,7 @@ class Host(_Desk):
                     self._wind_down(hasty=interrupted > 1)
             if heads:
                 # Whoever pressed Ctrl-C does not want to hear of each item that was not fetched.
-                try:
-                    yield [slot for slot in heads if not _was_stopped(slot)] if interrupted else heads
-                finally:
-                    self.source.release(len(heads))
+                yield [slot for slot in heads if not _was_stopped(slot)] if interrupted else heads
             elif over:
                 break
         if interrupted:
@@ -353,10 +356,7 @@ class LoopHost(_Desk):
         while True:
             heads, over = await self.step()
             if heads:
-                try:
-                    yield heads
-                finally:
-                    self.source.release(len(heads))
+                yield heads
             elif over:
                 return
             elif self.expect(self._gate):
@@ -372,6 +372,7 @@ class LoopHost(_Desk):
         """Write what it is time to write, and report it; first what was being written when a task was cancelled."""
         book = self.book
         while book is not None:
+            was_writing = self._writing is not None
             if self._writing is None:
                 gathered = book.gather(awaited=awaited)
                 if gathered is None:
@@ -387,7 +388,8 @@ class LoopHost(_Desk):
                 self._writing = None
                 raise
             self._writing = None
-            book.settle(gathered, written)
+            if not (book.settle(gathered, written) or was_writing):
+                return
 
     async def end(self) -> None:
         """Stop at once: the caller's task was cancelled, or it left the stream."""
@@ -397,9 +399,9 @@ class LoopHost(_Desk):
         while True:
             heads, over = await self.step()
             if heads:
-                self.source.release(len(heads))
-            elif over:
+                continue
+            if over:
                 break
-            elif self.expect(self._gate):
+            if self.expect(self._gate):
                 await self._gate.wait(self.nap())
         await self.write()

@@ -134,10 +134,10 @@ class _Lane:
         else:
             self._fail_rest(error)
 
-    def _fail_rest(self, error: BaseException) -> None:
+    def _fail_rest(self, error: BaseException, verdict: Verdict = _UNPICKLABLE) -> None:
         with self.source.lock:
             for position in range(self.reported, len(self.slots)):
-                self._fail(position, error, _UNPICKLABLE, self.source.clock())
+                self._fail(position, error, verdict, self.source.clock())
 
     # -- waiting for the answers ----------------------------------------------------------------------------
 
@@ -350,4 +350,4 @@ class _Lane:
             f"{type(error).__name__}: {text_of(error)}"
         )
         refused.__cause__ = error
-        self._fail_rest(refused)
+        self._fail_rest(refused, self.source.program.judge.lost_value())

@@ -263,7 +263,7 @@ class Pusher:
                 f"the value came back, but cannot be loaded here: {type(error).__name__}: {text_of(error)}"
             )
             refused.__cause__ = error
-            fine, value, verdict = False, refused, Verdict("permanent", "unpicklable")
+            fine, value, verdict = False, refused, source.program.judge.lost_value()
         if fine:
             return source.done(hand, slot, token, value)
         return source.failed(hand, slot, token, value, verdict)

@@ -322,7 +322,7 @@ class Source:
         with self.lock:
             if self.bug is None:
                 self.bug = bug
-            self._stop("error")
+            self._stop("cancelled")
 
     # -- the input ------------------------------------------------------------------------------------------
 
@@ -404,7 +404,7 @@ class Source:
             if schedule.stopping is not None and schedule.backlog and schedule.room() > 0:
                 ready = True  # what is left of the input is cancelled as it is collected
             over = self.bug is not None or (schedule.finished and not self.inbox)
-            if ready or over or self.wants_writing:
+            if ready or over or schedule.wants_writing:
                 return False
             # With nothing in the line, whatever is finished first is its head.
             self.host, self._alarm, self.awaited = gate, 1 if ordered and head is None else alarm, head
@@ -419,16 +419,11 @@ class Source:
             or len(schedule.done) >= self._alarm
             or schedule.stopping is not None
             or schedule.memos
-            or self.wants_writing
+            or schedule.wants_writing
             or (schedule.running == 0 and schedule.finished)
         ):
             self.host.ring()
             self.host = None
-
-    @property
-    def wants_writing(self) -> bool:
-        """Whether slots wait for the host to write them down, and workers soon for them."""
-        return bool(self.schedule.unwritten) and self.schedule.wants_writing
 
     def to_write(self) -> list[Slot]:
         """Which slots come next and wait for it to be written down."""

@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from fetchline.interfaces import ObjectStore
-from fetchline.journal.entries import NO_FILE, Entry, table_of
+from fetchline.journal.entries import FAILURE, NO_FILE, Entry, table_of
 from fetchline.journal.reading import Standing
 from fetchline.journal.records import Broken, Record
 from fetchline.journal.segments import Segment, Shelf, pack, staged_segment
@@ -25,15 +25,29 @@ def gathered(standing: Standing, without: frozenset[str] = frozenset()) -> Recor
     """One record that says what all of them say.
 
     Args:
-        without: names of files that do not count: what is in them is not stored.
+        without: names of files that do not count: what is in them is not stored, or its outcome unknown, of a write.
     """
     import polars as pl
 
     entries = standing.entries
     if not entries.height:
         return _snapshot([], None, standing)
-    bad = [at for at, segment in enumerate(standing.segments) if segment.name in without]
-    segments, tables = _kept(standing, entries.filter(~pl.col("file").is_in(bad)))
+    is_bad = pl.col("file").is_in([at for at, one in enumerate(standing.segments) if one.name in without])
+    if standing.is_of_writes:  # they are not sent again because their values are gone
+        lost = {
+            "kind": pl.lit(FAILURE, pl.UInt8),
+            "file": pl.lit(NO_FILE, pl.Int32),
+            "offset": pl.lit(0, pl.UInt32),
+            "rows": pl.lit(0, pl.UInt32),
+            "code": pl.lit("unknown_outcome"),
+            "error": pl.lit("this write had arrived, and what it had returned was damaged in the store"),
+        }
+        entries = entries.with_columns(
+            pl.when(is_bad).then(value).otherwise(pl.col(name)).alias(name) for name, value in lost.items()
+        )
+    else:
+        entries = entries.filter(~is_bad)
+    segments, tables = _kept(standing, entries)
     return _snapshot(segments, tables[0], standing)
 
 

@@ -9,12 +9,27 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["BODY", "EMPTY", "FAILURE", "FRAME", "GONE", "NO_FILE", "TEXT", "Begun", "Entry", "table_of"]
+__all__ = [
+    "BODY",
+    "EMPTY",
+    "FAILURE",
+    "FRAME",
+    "GONE",
+    "NO_FILE",
+    "TASK_GOES_ON",
+    "TEXT",
+    "Begun",
+    "Entry",
+    "table_of",
+]
 
 FRAME, TEXT, BODY, EMPTY, FAILURE, GONE = range(6)
 """Kinds of outcomes: a frame, a value as text, a value of bytes, nothing (``NoData``), a failure; none any more."""
 
 NO_FILE = -1
+
+TASK_GOES_ON = frozenset({"not_ready", "throttled", "unavailable", "timeout", "session"})
+"""Failures of an item whose remote task has not failed: it was only not waited for any longer."""
 
 Begun: TypeAlias = tuple[int, str | None]
 """An item that may be under way: its index, and the item as text, if that is not its key."""

@@ -424,9 +424,8 @@ def read(objects: ObjectStore) -> Standing:
             if standing.last == last:
                 standing.end_begun()
                 return standing
-            last = (
-                standing.last
-            )  # its owner may have ended it since: only a log that stays so is a dead one's
+            # Its owner may have ended it since: only a log that stays so is a dead one's.
+            last = standing.last
     if standing.problems:
         raise damaged(objects, standing.problems)
     return standing

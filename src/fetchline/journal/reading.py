@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from fetchline.errors import StoreError
 from fetchline.interfaces import ObjectStore
 from fetchline.journal.encoding import decode
-from fetchline.journal.entries import FAILURE, GONE, NO_FILE, Begun, Entry, table_of
+from fetchline.journal.entries import FAILURE, GONE, NO_FILE, TASK_GOES_ON, Begun, Entry, table_of
 from fetchline.journal.records import Broken, Record, unseal
 from fetchline.journal.segments import Segment
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["IDENTITY", "Standing", "based", "log_name", "read_standing"]
 
 IDENTITY = "run.json"
-_TASK_GOES_ON = frozenset({"not_ready", "throttled", "unavailable", "timeout", "session"})
 _AT_ONCE = 8
 _OWN = ("log/", "data/", "staged/", "owner/", "damaged/")
 
@@ -95,7 +94,6 @@ class Standing:
         Returns:
             these outcomes, which are among the ``tables`` now; None if there are none.
         """
-        asked_about = {key for key, text in self.memos.items() if decode(text)[0] is not None}
         lost = [
             Entry(
                 key=key,
@@ -107,7 +105,7 @@ class Standing:
                 at=self.written,
             )
             for key, (index, item) in self.begun.items()
-            if key not in asked_about
+            if decode(self.memos.get(key, "[null]"))[0] is None
         ]
         if not lost:
             return None
@@ -115,6 +113,11 @@ class Standing:
         self.tables.append(table.select(self.tables[0].columns) if self.tables else table)
         _forget(self, table)
         return table
+
+    @property
+    def is_of_writes(self) -> bool:
+        """Whether it was said of a run that it must send nothing twice."""
+        return any(run.get("idempotent") is False for run in self.runs)
 
     @property
     def entries(self) -> pl.DataFrame:
@@ -245,7 +248,7 @@ def _forget(standing: Standing, table: pl.DataFrame) -> None:
     if standing.memos or standing.begun:
         for key, code in table.select("key", "code").iter_rows():
             standing.begun.pop(key, None)
-            if code not in _TASK_GOES_ON:
+            if code not in TASK_GOES_ON:
                 standing.memos.pop(key, None)
 
 

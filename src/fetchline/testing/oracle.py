@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fetchline.core.limits import Limits
+from fetchline.core.limits import NEVER, Limits
 from fetchline.core.slots import DONE, FAILED, Slot
 from fetchline.interfaces import Verdict
 from fetchline.results import ErrorCode
+from fetchline.testing.pages import DRAINED, HELD, LEFT, LIVE, OVER, WAITING, Item
 
-__all__ = ["Broken", "Item", "Oracle"]
-
-NEVER = float("inf")
-WAITING, LIVE, HELD, OVER, DRAINED, LEFT = range(6)
+__all__ = ["Broken", "Oracle"]
 
 
 class Broken(AssertionError):
@@ -28,36 +26,6 @@ class Broken(AssertionError):
     def __init__(self, promise: str, what: str) -> None:
         super().__init__(f"{promise}: {what}")
         self.promise = promise
-
-
-class Item:
-    """The oracle's page for one item; most of it is only ever written for items in trouble."""
-
-    state = WAITING
-    token = 0
-    attempts = 0
-    charged = 0
-    crashes = 0
-    held_since = NEVER
-    pending_since = NEVER
-    not_before = 0.0
-    began = 0.0
-    ended = 0.0
-    alone = False
-    weight = 0.0
-    memo: Any = None
-    timeout: float | None = None
-    error: Any = None
-    # What must come out of it, once it is over.
-    good = False
-    value: Any = None
-    code: ErrorCode | None = None
-    # The driver's: what it holds while the attempt is in flight.
-    slot: Slot
-    chunk: list[int]
-
-    def __init__(self, index: int) -> None:
-        self.index = index
 
 
 class Oracle:
@@ -126,7 +94,8 @@ class Oracle:
         item = self._taken(slot, now)
         if fresh and slot.index != self.left_count:
             for other in self.items[self.left_count : slot.index]:
-                if other.state == WAITING or (other.state == HELD and other.not_before <= now):
+                is_due = other.state == HELD and other.not_before <= now and not other.begins_anew
+                if other.state == WAITING or is_due:
                     raise Broken(
                         "input_order", f"item {slot.index} went before {other.index}, which is older"
                     )
@@ -159,6 +128,8 @@ class Oracle:
                 )
         elif item.state != WAITING:
             raise Broken("one_outcome", f"item {index} started while in flight or finished")
+        if item.begins_anew:
+            raise Broken("write_ahead", f"item {index} began anew, and nobody has written that down")
         if slot.token <= self.last_token:
             raise Broken("one_outcome", f"token {slot.token} after {self.last_token}")
         if index >= self.unborn:
@@ -271,7 +242,7 @@ class Oracle:
         if self.full():
             until = min(until, self.left_count + 1) if self.ordered else 0
         for item in self.items[self.left_count : until]:
-            if item.state == HELD:
+            if item.state == HELD and not item.begins_anew:
                 due = min(due, item.not_before)
             elif item.state == WAITING and item.index < min(self.fed, self.written):
                 return -NEVER
@@ -285,25 +256,34 @@ class Oracle:
         if hopeless and self.units < self.concurrency and self._ready_at() <= now:
             raise Broken("stop_is_kept", f"the run goes on at {now}, though nothing will start in time")
 
-    def wrote(self, slots: Sequence[Slot]) -> None:
+    def wrote(self, slots: Sequence[Slot], now: float) -> None:
         """After a refused lease it is written down that these will start: the next ones, few, and never none."""
-        states = [item.state for item in self.items[: self.written]]
+        known = self.items[: self.written]
+        again = [item for item in known if item.begins_anew and item.state == HELD and item.not_before <= now]
+        waiting = sum(item.state == WAITING for item in known)
         until = min(self.fed, self.released + self.limits.window)
-        if [slot.index for slot in slots] != list(range(self.written, self.written + len(slots))):
+        fresh = [slot.index for slot in slots if slot.index >= self.written]
+        if fresh != list(range(self.written, self.written + len(fresh))):
             raise Broken("write_ahead", f"{slots} are not next after {self.written}")
-        if slots and len(slots) + states.count(WAITING) > self.limits.concurrency:
+        if not {slot.index for slot in slots}.issubset([*fresh, *(item.index for item in again)]):
+            raise Broken("write_ahead", f"not all of {slots} are to be written down")
+        if fresh and len(slots) + waiting > self.limits.concurrency:
             raise Broken("write_ahead", f"{len(slots)} more are written down than will start soon")
-        idle = self.units < self.concurrency and self.stop_code is None and states.count(HELD) == 0
-        if not slots and idle and states.count(WAITING) == 0 and self.written < until:
-            raise Broken("write_ahead", f"item {self.written} waits to be written down, and is not")
-        self.written += len(slots)
+        idle = self.units < self.concurrency and self.stop_code is None and not waiting
+        idle = idle and all(item.begins_anew for item in known if item.state == HELD)
+        if not slots and idle and (again or self.written < until):
+            raise Broken("write_ahead", f"{again or self.written} waits to be written down, and is not")
+        self.written += len(fresh)
+        for slot in slots:
+            self.items[slot.index].begins_anew = False
 
     def timer(self, due: float, now: float, live: Iterable[Item]) -> None:
         """After a refused lease the driver sleeps until ``due``: not too long, and not for nothing."""
         if due <= now:
             raise Broken("everything_ends", f"the timer rings at {due}, before {now}: a hot loop")
         if self.units < self.allowed and self.stop_code is None:
-            latest = max(self.startable(now), now)
+            anew = (item.not_before for item in self.items if item.begins_anew and item.not_before > now)
+            latest = min(max(self.startable(now), now), *anew, NEVER)
             if due > latest:
                 raise Broken("everything_ends", f"the timer rings at {due}, a start is due at {latest}")
         if self.limits.timed:
@@ -391,6 +371,7 @@ class Oracle:
         else:
             item.state = HELD
             item.not_before = until
+            item.begins_anew = self.limits.write_ahead and item.pending_since < NEVER and item.memo is None
             self.idle += 1
 
     def _over(self, item: Item, good: bool, value: Any, code: ErrorCode | None) -> None:

@@ -26,7 +26,8 @@ from fetchline.core.schedule import Schedule
 from fetchline.core.slots import Slot
 from fetchline.interfaces import Verdict
 from fetchline.results import ErrorCode
-from fetchline.testing.oracle import Broken, Item, Oracle
+from fetchline.testing.oracle import Broken, Oracle
+from fetchline.testing.pages import Item
 from fetchline.testing.trace import Recorder, Trace
 
 __all__ = ["Trace", "play", "simulate"]
@@ -276,7 +277,7 @@ class _Run:
         if not self.limits.write_ahead:
             return False
         slots = self.schedule.to_write()
-        self.oracle.wrote(slots)
+        self.oracle.wrote(slots, self.now)
         self.schedule.admit(len(slots))
         return bool(slots)
 

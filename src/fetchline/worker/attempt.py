@@ -84,6 +84,11 @@ class Program:
         """Whether an attempt is for several items: a tuple of them."""
         return self.shape is not None and self.shape.bulk
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the function takes an item and nothing else, and nobody looks at what it gives."""
+        return not self.params and self.shape is None and self.judge.idempotent
+
     def key_of(self, item: Any) -> str:
         """The key of what an attempt is for; of several items, all their keys."""
         return ",".join(map(self.key_of_one, item)) if self.bulk else self.key_of_one(item)
@@ -160,9 +165,9 @@ def _caller(program: Program) -> Callable[..., Any]:
 def _finisher(program: Program) -> Callable[[Any, Any], Any]:
     """Get what makes the value of what a function returned: ``finish(call, returned)``."""
     collect = settle if program.collects else _as_it_is
-    if program.shape is None:
-        return lambda call, returned: collect(returned)
-    hold = answers(program, collect) if program.bulk else held_against(program)
+    hold: Callable[[Any, Any], Any] = _as_it_came
+    if program.shape is not None:
+        hold = answers(program, collect) if program.bulk else held_against(program)
     if program.judge.idempotent:
         return lambda call, returned: hold(call, collect(returned))
 
@@ -185,6 +190,10 @@ _PLAIN: set[type] = {type(None), bool, int, float, str, bytes, dict, list, tuple
 
 
 def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _as_it_came(call: Any, value: Any) -> Any:
     return value
 
 
@@ -212,12 +221,12 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
     """
     cell = Cell(program)
     current.set(cell)
-    function, params, use = program.function, program.params, program.session
+    function, use = program.function, program.session
     if program.asynchronous:
         return _open_on_private_loop(program, worker, run, cell)
     bound, finish = _caller(program), _finisher(program)
     if use is None and not program.middleware:
-        if not params and program.shape is None:
+        if program.is_plain:
             collect = settle if program.collects else _as_it_is
 
             def make(call: Any) -> Any:
@@ -290,9 +299,9 @@ def _open_on_private_loop(
 
 def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awaitable[Any]]:
     """Get a coroutine function that makes one attempt on the running loop."""
-    bound, use, params, function = _caller(program), program.session, program.params, program.function
+    bound, use, function = _caller(program), program.session, program.function
     surround, finish = _surround(program), _finisher(program)
-    if use is None and not program.middleware and not params and program.shape is None:
+    if use is None and not program.middleware and program.is_plain:
         collect = settle if program.collects else _as_it_is
 
         async def make(call: Any) -> Any:
@@ -372,10 +381,17 @@ def _surround(program: Program) -> Callable[[], Any]:
 
     @contextmanager
     def surround() -> Iterator[None]:
-        with ExitStack() as stack:
-            for factory in factories:
-                stack.enter_context(factory())
-            yield
+        has_returned = False
+        try:
+            with ExitStack() as stack:
+                for factory in factories:
+                    stack.enter_context(factory())
+                yield
+                has_returned = True
+        except Exception as error:
+            if has_returned:
+                note_arrival(error)
+            raise
 
     return surround
 

@@ -271,6 +271,7 @@ class Child:
         try:
             return pack_value((self.chunk, first, values, ended.tobytes(), odd, limit))
         except BaseException:  # one of the values; find out which
+            assert self.program is not None
             values = list(values)
             for offset, value in enumerate(values):
                 try:
@@ -282,7 +283,7 @@ class Child:
                         f"process: {type(error).__name__}: {text_of(error)}"
                     )
                     refused.__cause__ = error
-                    odd[first + offset] = (dump_error(refused), Verdict("permanent", "unpicklable"))
+                    odd[first + offset] = (dump_error(refused), self.program.judge.lost_value())
             return pack_value((self.chunk, first, values, ended.tobytes(), odd, limit))
 
     def call(self, payload: bytes) -> None:

@@ -108,10 +108,10 @@ def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
         value = perform(run_id, program, None, call)
     except Exception as error:
         return dump_value(failure(program, error, call))
-    return success(value, dump_value)
+    return success(program, value, dump_value)
 
 
-def success(value: Any, pack: Callable[[Any], P]) -> P:
+def success(program: Program, value: Any, pack: Callable[[Any], P]) -> P:
     """The outcome of an attempt that gave a value, pickled."""
     from fetchline.worker.transport import dump_error
 
@@ -122,7 +122,7 @@ def success(value: Any, pack: Callable[[Any], P]) -> P:
             f"the value, a {type(value).__qualname__}, cannot be sent back: {type(error).__name__}: {text_of(error)}"
         )
         refused.__cause__ = error
-        return pack((False, dump_error(refused), Verdict("permanent", "unpicklable")))
+        return pack((False, dump_error(refused), program.judge.lost_value()))
 
 
 def failure(program: Program, error: BaseException, call: Call) -> tuple[bool, bytes, Verdict]:
@@ -138,7 +138,7 @@ def failure(program: Program, error: BaseException, call: Call) -> tuple[bool, b
                 f"the memo of NotReady, a {type(verdict.memo).__qualname__}, cannot be sent back: "
                 f"{type(bug).__name__}: {text_of(bug)}"
             )
-            verdict = Verdict("permanent", "unpicklable")
+            verdict = program.judge.lost_value()
     return False, dump_error(make_portable(program, error)), verdict
 
 

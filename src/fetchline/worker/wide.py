@@ -96,7 +96,7 @@ class Wide:
             current.set(cell)
             call.began = time.monotonic()
             try:
-                outcome = success(await self._make(call), pack_value)
+                outcome = success(program, await self._make(call), pack_value)
             except BaseException as error:
                 outcome = pack_value(failure(program, error, call))
         self._child.pipe.send(b"A", _NUMBER.pack(number) + outcome.payload, outcome.files)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fetchline.core.schedule import Schedule
-from fetchline.core.slots import Slot
+from fetchline.core.slots import READY, Slot
 from planted._bugs import bug
 
 
@@ -39,3 +39,19 @@ class ForgetsTheUnwrittenAtAStop(Schedule):
         if self.unwritten:
             self.unwritten.clear()
         super().stop(*args)  # type: ignore[arg-type]
+
+
+@bug
+class BeginsAnewWhatIsNotWritten(Schedule):
+    def _take_back(self, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            slot.state = READY
+        self._ready.extendleft(reversed(slots))
+
+
+@bug
+class SendsWhoBeginsAnewToTheEnd(Schedule):
+    def admit(self, count: int) -> None:
+        while self.unwritten and count > 0:
+            self._ready.append(self.unwritten.popleft())
+            count -= 1
