@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from fetchline.runs import open_run as open_run
     from fetchline.runs import resume as resume
     from fetchline.runs import run_state as run_state
+    from fetchline.runs import settle as settle
     from fetchline.runs import verify as verify
     from fetchline.summary import Summary as Summary
     from fetchline.tracking import JobInfo as JobInfo
@@ -149,7 +150,7 @@ _HOMES = {
     "registry": ("Registry",),
     "results": ("Failure", "Result", "Success"),
     "retry": ("Try", "TryWithSession"),
-    "runs": ("RunState", "compact", "list_runs", "open_run", "resume", "run_state", "verify"),
+    "runs": ("RunState", "compact", "list_runs", "open_run", "resume", "run_state", "settle", "verify"),
     "runner": ("arun", "astream", "run", "stream", "submit"),
     "summary": ("Summary",),
     "tracking": ("JobInfo", "JobStatus", "JobTracker"),

@@ -105,6 +105,7 @@ class Run:
         self.whole = self._take_whole(items)
         self.collector = Collector(self, items=self.whole)
         limits = limits_of(decided, emits=emits)
+        self.feeder |= limits.write_ahead  # the host must write while somebody draws
         kind = Schedule if self.fetcher.policies.bulk is None else BulkSchedule
         self.schedule = kind(limits, ordered=ordered, known=None if self.store is None else self.store.known)
         self.source = Source(
@@ -206,16 +207,18 @@ class Run:
     def _close_store(self) -> None:
         if self.book is not None:
             # After an error of the host's own there may be some that it had not come to.
-            self.book.take(self.source.collect(ordered=False, limit=0)[0])
-            summary = self.collector.summary
-            self.book.close(
-                {
-                    "stopped": self.schedule.stopping,
-                    "total": summary.total,
-                    "succeeded": summary.succeeded,
-                    "failed": summary.failed,
-                }
-            )
+            try:
+                self.book.take(self.source.collect(ordered=False, limit=0)[0])
+            finally:
+                summary = self.collector.summary
+                self.book.close(
+                    {
+                        "stopped": self.schedule.stopping,
+                        "total": summary.total,
+                        "succeeded": summary.succeeded,
+                        "failed": summary.failed,
+                    }
+                )
 
     @contextlib.contextmanager
     def _with_batch(self) -> Iterator[None]:
@@ -432,6 +435,9 @@ class Run:
     ) -> None:
         try:
             await host.end()
+        except BaseException:
+            self.source.give_up()  # nobody takes their answers any more
+            raise
         finally:
             self.source.close()
             try:

@@ -336,7 +336,10 @@ class Batch(Sequence[Result[T]], Generic[T]):
         (2, [])
         """
         if self._undo is None:
-            raise RuntimeError("this batch did not come from a run, so nothing can be undone")
+            raise RuntimeError(
+                "this batch did not come from a run of this process, so nothing can be undone here; run again with "
+                "the same items and store, and undo that batch"
+            )
         return self._undo(self, self._undone, options)
 
     # -- looking --------------------------------------------------------------------------------------------

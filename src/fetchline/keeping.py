@@ -15,11 +15,11 @@ from typing import Any, Protocol, overload
 
 from fetchline.columns import Hit, Reading, Row
 from fetchline.core.slots import DONE, FAILED, Slot, Troubles
-from fetchline.frames import as_frame
+from fetchline.core.twins import share
 from fetchline.interfaces import Verdict
 from fetchline.items import Grid, key_of, uniform_type
 from fetchline.journal.encoding import encode, is_text
-from fetchline.journal.entries import BODY, EMPTY, FAILURE, FRAME, TASK_GOES_ON, TEXT, Begun, Entry
+from fetchline.journal.entries import EMPTY, FAILURE, FRAME, TASK_GOES_ON, Begun, Entry, as_stored
 from fetchline.results import ErrorCode, Failure
 
 __all__ = ["Book", "Gathered", "Ledger", "item_text", "may_repeat", "whole_keys"]
@@ -28,12 +28,6 @@ FLUSH_S = 1.0
 _MOST_BYTES = 64 << 20
 _MOST_ENTRIES = 20_000
 _REST = 10.0
-_FRAMES = {
-    ("polars", "DataFrame"),
-    ("polars", "LazyFrame"),
-    ("pyarrow", "Table"),
-    ("pandas", "DataFrame"),
-}
 _log = logging.getLogger("fetchline")
 
 
@@ -57,7 +51,7 @@ class Ledger(Protocol):
 class Gathered:
     """What is written at once: slots and the key of each; what is stored, by key; memos; and what begins.
 
-    ``ahead`` is how many slots may start then.
+    ``ahead`` are the slots that may start then.
     """
 
     slots: list[Slot]
@@ -65,7 +59,7 @@ class Gathered:
     entries: dict[str, Entry]
     memos: dict[str, str]
     begun: dict[str, Begun | None]
-    ahead: int
+    ahead: list[Slot]
 
 
 class Book:
@@ -80,7 +74,7 @@ class Book:
         memos: what tasks that are not ready leave behind; taken from its left.
         to_write: gives slots that may not start before it is written down that they will; writes, that is, which
             nobody would know of after a kill.
-        admit: told how many of those may start now.
+        admit: told which of those may start now.
         report: told of slots that are in the store.
         report_hits: the same for values that were there before.
         stored: told of the same before: others with their keys may be told by ``known``.
@@ -98,7 +92,7 @@ class Book:
         memos: deque[tuple[Slot, Verdict]],
         *,
         to_write: Callable[[], list[Slot]],
-        admit: Callable[[int], None],
+        admit: Callable[[list[Slot]], None],
         report: Callable[[list[Slot]], None],
         report_hits: Callable[[list[Slot]], None],
         stored: Callable[[list[Slot]], None],
@@ -159,8 +153,14 @@ class Book:
         self._slots.append(slot)
         key = self._reading.key_of(slot.item)
         self._of.append(key)
-        if not self._has_outcome(slot, key) or key in self._entries or not is_text(key):
-            return  # or there is that of an equal item, or it was refused for its key
+        if not self._has_outcome(slot, key) or not is_text(key):
+            return  # or it was refused for its key
+        if key in self._entries:
+            if slot.state == DONE and self._entries[key].kind == FAILURE:
+                first = self._slots[self._of.index(key)]  # an equal item, whose value could not be stored
+                share(slot, first)
+                slot.state = first.state
+            return
         if slot.state == DONE and not slot.attempts and key in self._known:
             return  # an equal item's too, written before
         entry = self._entry(slot, key)
@@ -188,7 +188,7 @@ class Book:
         kind, value, code, error = EMPTY, None, None, None
         if slot.state == DONE and slot.verdict is None:
             try:
-                kind, value = _encoded(slot.value)
+                kind, value = as_stored(slot.value)
             except Exception as problem:  # a value that says no text of itself, in whatever way
                 self._refuse(slot, TypeError(f"the value of {key!r} cannot be stored: {problem}"))
         if slot.state == FAILED:
@@ -255,6 +255,8 @@ class Book:
             awaited: somebody waits for what was taken.
             eager: nobody may look again for long.
         """
+        if self._is_broken:
+            return None
         while self._pending:
             self._remember(*self._pending.popleft())
         ahead = self._to_write()
@@ -266,7 +268,7 @@ class Book:
             key = self._reading.key_of(slot.item)
             begun[key] = slot.index, None if self._whole else item_text(slot.item, key)
             self._begun.add(key)
-        gathered = Gathered(self._slots, self._of, self._entries, self._memos, begun, len(ahead))
+        gathered = Gathered(self._slots, self._of, self._entries, self._memos, begun, ahead)
         self._slots, self._of, self._entries, self._memos, self._bytes = [], [], {}, {}, 0
         return gathered
 
@@ -366,22 +368,9 @@ def whole_keys(items: Sequence[Any], key: Callable[[Any], str] | None) -> Sequen
 def _is_of_a_stop(slot: Slot) -> bool:
     """Whether it was cancelled: there is nothing to be stored of it, except that a write may have arrived."""
     verdict = slot.verdict
-    if verdict is None or slot.state != FAILED:
+    if verdict is None or slot.state != FAILED or verdict.kind != "stop":
         return False
-    ends_all = verdict.kind == "stop" and verdict.code in ("unavailable", "session")
-    return ends_all or verdict.code in ("cancelled", "deadline")
-
-
-def _encoded(value: Any) -> tuple[int, Any]:
-    kind = type(value)
-    if (
-        kind.__module__.partition(".")[0],
-        kind.__name__,
-    ) in _FRAMES:  # none of their homes is imported for it
-        return FRAME, as_frame(value, "")
-    if isinstance(value, bytes | bytearray | memoryview):
-        return BODY, bytes(value)
-    return TEXT, encode(value)
+    return not slot.attempts or verdict.code in ("cancelled", "deadline", "unavailable", "session")
 
 
 def _size(entry: Entry) -> int:

@@ -36,7 +36,8 @@ def run(fetcher: Any, items: Iterable[Any], **options: Any) -> Batch[Any]:
     """Fetch every item and give one result each, in input order.
 
     Coroutine functions run on an event loop of the run's own, so this works in scripts, notebooks and inside a
-    running loop alike. A list, tuple or ``grid`` is taken whole; any other iterable is drawn in this thread.
+    running loop alike. A list, tuple or ``grid`` is taken whole; any other iterable is drawn in this thread,
+    or in a feeder thread if the fetcher is a write and there is a store.
 
     Args:
         fetcher: a fetcher, its name in the registry, or a plain function.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,8 @@ from fetchline.journal.encoding import decode
 from fetchline.journal.entries import EMPTY, FAILURE
 from fetchline.journal.journal import Journal, Rows, as_store_failed, read
 from fetchline.journal.owner import is_owned
-from fetchline.journal.reading import IDENTITY, Standing
+from fetchline.journal.reading import IDENTITY, Standing, read_standing
+from fetchline.journal.settling import settled
 from fetchline.results import Result
 from fetchline.runner import run
 from fetchline.stores import objects_of
@@ -40,6 +41,7 @@ __all__ = [
     "resume",
     "run_places",
     "run_state",
+    "settle",
     "verify",
 ]
 
@@ -223,7 +225,8 @@ def verify(store: Any, *, repair: bool = False) -> dict[str, str]:
 
     Args:
         store: where it is.
-        repair: put aside what is not, under ``damaged/``: the next run fetches it again.
+        repair: put aside what is not, under ``damaged/``: the next run fetches it again. Writes are not sent
+            again: their outcome is unknown then.
 
     Returns:
         what is wrong, by name of the file; nothing, if all is well.
@@ -261,6 +264,47 @@ def compact(store: Any) -> None:
     journal = Journal(objects, "compact")
     try:
         journal.compact()
+    finally:
+        journal.close()
+
+
+def settle(store: Any, *, sent: Mapping[str, Any] | Iterable[str] = (), not_sent: Iterable[str] = ()) -> None:
+    """Say what became of writes of unknown outcome, after a look on the other side.
+
+    Then call the run again: it takes what was sent as done, and sends what was not.
+
+    Args:
+        store: where the run is.
+        sent: keys of those that have arrived; a mapping gives what the fetcher would have returned for them.
+        not_sent: keys of those that have not.
+
+    Raises:
+        ValueError: a key is in both, or its outcome is not unknown; nothing was changed.
+        TypeError: a value cannot be stored; nothing was changed.
+        StoreError: there is no run, a run is at it, or it is damaged, or cannot be read or written.
+
+    >>> import fetchline as fl
+    >>> def order(symbol: str) -> str:
+    ...     raise TimeoutError("the answer was lost")
+    >>> write = fl.Fetcher.of(order, idempotent=False)
+    >>> _ = fl.run(write, ["AAPL", "MSFT"], store="memory://docs-settle", progress=None)
+    >>> fl.settle("memory://docs-settle", sent={"AAPL": "order 17"}, not_sent=["MSFT"])
+    >>> fl.open_run("memory://docs-settle")[0].value
+    'order 17'
+    """
+    if isinstance(sent, str) or isinstance(not_sent, str):
+        raise TypeError("sent= and not_sent= take several keys, such as a list")
+    values = dict(sent) if isinstance(sent, Mapping) else dict.fromkeys(sent)
+    gone = list(not_sent)
+    if both := values.keys() & set(gone):
+        raise ValueError(f"{min(both)!r} is said to be sent, and not to be")
+    objects = objects_of(store)
+    _there(objects)
+    journal = Journal(objects, "settle")
+    try:
+        with as_store_failed(objects):
+            standing = read_standing(objects)
+        journal.write(settled(standing, values, gone))
     finally:
         journal.close()
 

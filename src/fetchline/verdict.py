@@ -60,6 +60,8 @@ class Judge:
         return verdict if self.waits else _at_once(verdict, 1 + attempt - failed, self.patience)
 
     def _judge(self, error: BaseException, failed: int, attempt: int, elapsed: float) -> Verdict:
+        if not self.idempotent and _has_arrived(error):
+            return Verdict("permanent", "unknown_outcome")
         match error:
             case NoData():
                 return Verdict("no_data")
@@ -74,6 +76,9 @@ class Judge:
             case SystemExit():
                 return self.crash()
         verdict = self._known(error, failed, attempt)
+        if not self.idempotent and _may_have_arrived(error):
+            is_all_over = verdict is not None and verdict.kind == "stop"
+            return Verdict("stop" if is_all_over else "permanent", "unknown_outcome")
         if verdict is None:
             verdict = Verdict("retry", _code(error))
         if verdict.kind == "retry":
@@ -126,10 +131,6 @@ class Judge:
         return verdict
 
     def _policy(self, error: BaseException, verdict: Verdict, failed: int, elapsed: float) -> Verdict:
-        if not self.idempotent and _may_have_arrived(error):
-            return Verdict("permanent", "unknown_outcome")
-        if not self.idempotent and (isinstance(error, WrongAnswer) or getattr(error, _ARRIVED, False)):
-            return Verdict("permanent", "unknown_outcome")  # it has arrived, whatever came back
         if isinstance(error, AttemptTimeout | SessionFailed | WrongAnswer) or _is_cancellation(error):
             # These are worth another attempt whatever exceptions on= names.
             delay: float | None = self.policy.delay(failed)
@@ -285,8 +286,19 @@ def _decides(policy: Try) -> bool:
     return not isinstance(policy.on, type | tuple)
 
 
+def _has_arrived(error: BaseException) -> bool:
+    """Whether a write has, whatever came back, or was made of it."""
+    return not isinstance(error, NoData) and (
+        isinstance(error, WrongAnswer) or getattr(error, _ARRIVED, False)
+    )
+
+
 def _may_have_arrived(error: BaseException) -> bool:
     """Whether a write may have taken effect though its answer was lost."""
+    if isinstance(error, SessionFailed):
+        return False  # nothing was sent without one
+    if _is_cancellation(error):
+        return True
     answer = _http_answer(error)
     if answer is not None:
         return answer[0] in (502, 504)

@@ -311,3 +311,43 @@ def test_a_store_of_something_else_is_refused_with_the_options_that_help(
     assert refused.exit_code == 2
     assert "params: stored {}, now {'adjusted': 'true'}; give another store, or --on-change" in refused.stderr
     assert "on_change=" not in refused.stderr and "Usage" not in refused.stderr
+
+
+@pytest.fixture
+def lost(tmp_path: Path) -> str:
+    """The store of writes of which two had no answer."""
+
+    def send(key: str) -> str:
+        if key != "a":
+            raise TimeoutError("no answer")
+        return key
+
+    store = str(tmp_path / "orders")
+    fl.run(fl.Fetcher.of(send, "shop.send", idempotent=False), ["a", "b", "c"], store=store, progress=None)
+    return store
+
+
+def test_writes_of_unknown_outcome_are_listed_and_settled(invoke: Invoke, lost: str) -> None:
+    shown = invoke("runs", "show", lost, "--failures", "lost.csv")
+    assert shown.exit_code == 0 and "wrote 2 failures to lost.csv" in shown.stderr
+    assert pl.read_csv("lost.csv")["key"].to_list() == ["b", "c"]
+    settled = invoke("runs", "settle", lost, "--sent", "b", "--not-sent", "c")
+    assert (settled.exit_code, settled.stderr) == (0, "settled 2 writes\n")
+    state = fl.run_state(lost)
+    assert (state.succeeded, state.failed, state.missing) == (2, 0, 1)
+
+
+def test_what_cannot_be_settled_is_refused_in_one_line(invoke: Invoke, lost: str) -> None:
+    refused = invoke("runs", "settle", lost, "--sent", "x")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("fetchline: the outcome of 'x' is not unknown; that of 'b', 'c' is")
+    assert "there is no run in" in invoke("runs", "settle", "nowhere", "--sent", "x").stderr
+
+
+def test_a_repair_says_what_becomes_of_writes(invoke: Invoke, lost: str) -> None:
+    for file in Path(lost, "data").iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    assert (
+        "writes of unknown outcome now: they are not sent again"
+        in invoke("runs", "verify", lost, "--repair").stderr
+    )

@@ -444,7 +444,7 @@ def play(draw: random.Random) -> None:
             assert written.issuperset(indexes) or not limits.write_ahead
         elif ahead := schedule.to_write():
             written.update(slot.index for slot in ahead)
-            schedule.admit(len(ahead))
+            schedule.admit(ahead)
         elif flying:
             group = flying.pop(draw.randrange(len(flying)))
             match draw.randint(0, 5):

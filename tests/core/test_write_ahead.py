@@ -30,7 +30,7 @@ def test_nothing_is_startable_while_all_there_is_waits_to_be_written_down(
     assert schedule.lease(0.0) is None
     assert schedule.wants_writing and not schedule.startable and not schedule.wants_grant
     assert schedule.timer(0.0) == NEVER
-    schedule.admit(len(schedule.to_write()))
+    schedule.admit(schedule.to_write())
     assert schedule.startable
 
 
@@ -39,8 +39,9 @@ def test_few_are_written_down_at_once_and_more_when_half_of_them_are_gone() -> N
     schedule.feed(range(100), 0.0)
     offered = []
     for _ in range(3):
-        offered.append([slot.index for slot in schedule.to_write()])
-        schedule.admit(len(offered[-1]))
+        slots = schedule.to_write()
+        offered.append([slot.index for slot in slots])
+        schedule.admit(slots)
         for _ in range(2):
             slot = schedule.lease(0.0)
             assert slot is not None and schedule.succeed(slot, slot.token, None, 0.0)

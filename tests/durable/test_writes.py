@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from writing import QUIET, as_killed_now, begun_in, write
 
 import fetchline as fl
-from fetchline.journal.reading import read_standing
-from fetchline.stores import objects_of
 
-QUIET: dict[str, Any] = {"progress": None}
 KEYS = [f"W{n}" for n in range(24)]
 EXECUTORS = ["serial", "thread", "process", "asyncio"]
-
-
-def begun_in(store: Path) -> set[str]:
-    """What the store says is under way."""
-    return set(read_standing(objects_of(store)).begun)
-
-
-def as_killed_now(store: Path, to: Path) -> Path:
-    """The store as it would be, were its process killed at this moment, at which it writes nothing."""
-    shutil.copytree(store, to)
-    shutil.rmtree(to / "owner")
-    return to
-
-
-def write(send: Callable[..., Any], **policies: Any) -> fl.Fetcher[..., Any, Any]:
-    return fl.Fetcher.of(send, "send", idempotent=False, **policies)
 
 
 def watched(store: Path) -> fl.Fetcher[..., Any, Any]:

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from test_writes import QUIET, as_killed_now, begun_in, write
+from writing import QUIET, SERIAL, Opaque, as_killed_now, begun_in, codes, killed_in_b, write
 
 import fetchline as fl
-from fetchline.drive import host
 from fetchline.journal import journal
 
-SERIAL: dict[str, Any] = {**QUIET, "executor": "serial"}
-
-
-def codes(batch: fl.Batch[Any]) -> dict[str, str]:
-    return {failure.key: failure.error_code for failure in batch.failures}
-
-
-# -- what ends a write's being under way -------------------------------------------------------------------
+# -- what ends a write's being under way -----------------------------------------------------------------
 
 
 def test_a_task_without_a_memo_that_was_killed_is_not_begun_again(tmp_path: Path) -> None:
@@ -100,10 +92,6 @@ def test_a_task_that_left_a_memo_is_asked_about_after_a_second_kill_too(tmp_path
     for run in (1, 2, 3):
         fl.run(write(send), ["a"], store=tmp_path / str(run), **SERIAL)
     assert memos == [None, "task 1", "task 1", "task 1"]
-
-
-class Opaque:
-    """What JSON cannot say."""
 
 
 def test_a_task_is_asked_about_though_it_was_being_asked_about_when_its_run_was_stopped(
@@ -197,19 +185,7 @@ def test_a_write_that_was_refused_and_stopped_while_it_waited_is_sent_again(tmp_
     assert fl.run(write(send), ["a"], store=tmp_path, **SERIAL).values == ["a"]
 
 
-# -- what is known of it stays known -----------------------------------------------------------------------
-
-
-def killed_in_b(tmp_path: Path) -> Path:
-    """The store of a run that was killed while it sent ``b``."""
-
-    def send(key: str) -> str:
-        if key == "b":
-            as_killed_now(tmp_path / "run", tmp_path / "killed")
-        return key
-
-    fl.run(write(send), ["a", "b", "c"], store=tmp_path / "run", **SERIAL)
-    return tmp_path / "killed"
+# -- what is known of it stays known ---------------------------------------------------------------------
 
 
 def test_a_run_that_stops_before_it_comes_to_a_lost_write_does_not_forget_that_it_was_lost(
@@ -410,21 +386,165 @@ def test_a_write_after_which_the_middleware_fails_is_of_unknown_outcome_and_sent
     assert (codes(batch), sent) == ({"a": "unknown_outcome"}, ["a"])
 
 
-def test_a_write_whose_value_was_damaged_in_the_store_is_not_sent_again(tmp_path: Path) -> None:
+class Raises:
+    """Middleware that raises, or swallows, what it was told to."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+    @fl.hookimpl
+    def fetchline_worker_middleware(self, run: Any) -> Any:
+        @contextmanager
+        def around() -> Iterator[None]:
+            with suppress(ConnectionResetError):
+                yield
+            if self.error is not None:
+                raise self.error
+
+        return [around]
+
+
+class Answered(Exception):
+    status_code = 429
+
+
+LATE = [
+    fl.RetryAfter(0),
+    fl.NotReady(0),
+    Answered(),
+    asyncio.CancelledError(),
+    SystemExit(1),
+    ConnectionError(),
+]
+
+
+@pytest.mark.parametrize("error", LATE, ids=lambda error: type(error).__name__)
+def test_nothing_that_is_said_after_a_write_has_arrived_sends_it_again(
+    error: BaseException, tmp_path: Path
+) -> None:
+    sent: list[str] = []
+    fetcher = write(sent.append, retry=3, session=None)
+    for _ in range(2):
+        batch = fl.run(fetcher, ["a"], store=tmp_path, plugins=[Raises(error)], **SERIAL)
+        assert codes(batch) == {"a": "unknown_outcome"}
+    assert sent == ["a"]
+
+
+def test_middleware_that_swallows_an_error_does_not_decide_what_comes_of_a_write(tmp_path: Path) -> None:
     sent: list[str] = []
 
-    def send(key: str) -> str:
+    def send(key: str) -> None:
         sent.append(key)
+        raise ConnectionResetError
+
+    batch = fl.run(write(send, retry=3), ["a"], plugins=[Raises(None)], **SERIAL)
+    assert (codes(batch), sent) == ({"a": "unknown_outcome"}, ["a"])
+
+
+@pytest.mark.parametrize("kind", ["throttled", "permanent", "stop", "expired"])
+def test_a_session_that_knows_better_does_not_have_a_lost_write_sent_again(kind: Any, tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    def send(key: str) -> None:
+        sent.append(key)
+        raise ConnectionResetError("no answer")
+
+    spec = fl.SessionSpec(
+        name="s",
+        factory=lambda: nullcontext(),
+        judge=None if kind == "expired" else lambda error: fl.Verdict(kind, "unavailable", 0.0),
+        expired=(ConnectionError,) if kind == "expired" else (),
+    )
+    fetcher = write(send, retry=3, session=spec)
+    for _ in range(2):
+        assert codes(fl.run(fetcher, ["a"], store=tmp_path, **SERIAL)) == {"a": "unknown_outcome"}
+    assert sent == ["a"]
+
+
+def test_a_write_whose_coroutine_was_cut_off_is_of_unknown_outcome(tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    async def send(key: str) -> None:
+        sent.append(key)
+        raise asyncio.CancelledError
+
+    for _ in range(2):
+        assert codes(fl.run(write(send, retry=3), ["a"], store=tmp_path, **QUIET)) == {"a": "unknown_outcome"}
+    assert sent == ["a"]
+
+
+def test_a_write_whose_login_fails_was_not_sent_and_is_tried_again(tmp_path: Path) -> None:
+    logins: list[int] = []
+
+    @contextmanager
+    def session() -> Iterator[None]:
+        logins.append(1)
+        if len(logins) == 1:
+            raise ConnectionResetError("no login")
+        yield
+
+    batch = fl.run(write(str.upper, retry=fl.Try(3, 0), session=session), ["a"], store=tmp_path, **SERIAL)
+    assert (batch.values, len(logins)) == (["A"], 2)
+
+
+def test_an_equal_item_takes_nothing_from_a_write_that_is_asked_about(tmp_path: Path) -> None:
+    memos: list[Any] = []
+    asking, may_end = threading.Event(), threading.Event()
+
+    def send(key: str) -> str:
+        memos.append(fl.attempt().memo)
+        if memos[-1] is None:
+            raise fl.NotReady(0.05, memo="task 1")
+        if len(memos) == 2:
+            asking.set()
+            may_end.wait(20)
         return key
 
-    fl.run(write(send), ["a", "b"], store=tmp_path, **SERIAL)
-    for file in (tmp_path / "data").iterdir():
-        file.write_bytes(file.read_bytes()[:-1])
-    damaged = len(list((tmp_path / "data").iterdir()))
-    assert len(fl.verify(tmp_path, repair=True)) == damaged
-    batch = fl.run(write(send), ["a", "b"], store=tmp_path, **SERIAL)
-    assert (codes(batch), sent) == ({"a": "unknown_outcome", "b": "unknown_outcome"}, ["a", "b"])
-    assert "was damaged in the store" in str(batch.failures[0].error)
+    job = fl.submit(write(send), ["a", "a"], store=tmp_path, **QUIET)
+    assert asking.wait(20)
+    job.cancel()
+    with pytest.raises(fl.BatchError):
+        job.result()
+    may_end.set()
+    assert fl.run(write(send), ["a", "a"], store=tmp_path, **SERIAL).values == ["a", "a"]
+    assert memos == [None, "task 1", "task 1"]
+
+
+def test_equal_items_whose_value_cannot_be_stored_are_all_failures(tmp_path: Path) -> None:
+    batch = fl.run(write(lambda key: Opaque()), ["a", "a", "a"], store=tmp_path, **SERIAL)
+    assert [result.status for result in batch] == ["failure"] * 3
+
+
+def test_a_task_of_a_single_item_is_asked_about_by_a_bulk_fetcher_too(tmp_path: Path) -> None:
+    def begin(key: str) -> str:
+        raise fl.NotReady(60, memo=f"task {key}")
+
+    fl.run(write(begin, patience=3600.0), ["a", "b"], store=tmp_path, deadline=0.3, workers=2, **QUIET)
+    calls: list[tuple[list[str], Any]] = []
+
+    def send(keys: list[str]) -> list[str]:
+        calls.append((keys, fl.attempt().memo))
+        return keys
+
+    fl.run(write(send, bulk=8), ["a", "b", "c", "d"], store=tmp_path, **SERIAL)
+    assert calls == [(["a"], "task a"), (["b"], "task b"), (["c", "d"], None)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_generator_may_wait_for_the_writes_it_has_asked_for(workers: int, tmp_path: Path) -> None:
+    sent = threading.Semaphore(0)
+
+    def items() -> Iterator[int]:
+        for number in range(12):
+            yield number
+            if number % 4 == 3:
+                assert all(sent.acquire(timeout=20) for _ in range(4))
+
+    def send(number: int) -> int:
+        sent.release()
+        return number
+
+    assert fl.run(write(send), items(), store=tmp_path, workers=workers, **QUIET).values == list(range(12))
 
 
 def test_an_error_that_says_no_unicode_text_is_stored(tmp_path: Path) -> None:
@@ -441,111 +561,3 @@ def test_a_stream_hands_out_what_cannot_be_stored_in_its_place(tmp_path: Path) -
 
     results = fl.stream(write(send), ["a", "b", "c"], store=tmp_path)
     assert [(result.key, result.is_success) for result in results] == [("a", True), ("b", False), ("c", True)]
-
-
-# -- streams whose consumer leaves --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("idempotent", [False, True])
-def test_a_memo_is_stored_though_the_consumer_leaves(idempotent: bool, tmp_path: Path) -> None:
-    memos: list[Any] = []
-    left = threading.Event()
-
-    def send(key: str) -> str:
-        if key == "a":
-            left.wait(20)
-            return key
-        memos.append(fl.attempt().memo)
-        left.set()
-        raise fl.NotReady(60.0, memo="task 1")
-
-    fetcher = fl.Fetcher.of(send, "send", idempotent=idempotent, patience=3600.0)
-    for _ in fl.stream(fetcher, ["a", "b"], store=tmp_path, workers=2):
-        break
-    fl.run(fetcher, ["a", "b"], store=tmp_path, deadline=0.3, **QUIET)
-    assert memos == [None, "task 1"]
-
-
-@pytest.mark.parametrize("idempotent", [False, True])
-@pytest.mark.parametrize("store", [False, True])
-def test_a_consumer_may_leave_a_stream_whose_window_is_one_item(
-    store: bool, idempotent: bool, tmp_path: Path
-) -> None:
-    fetcher = fl.Fetcher.of(str.upper, "send", idempotent=idempotent)
-    options: dict[str, Any] = {"window": 1, "store": tmp_path / "run" if store else None}
-    for result in fl.stream(fetcher, ["a", "b", "c"], **options):
-        assert result.value == "A"
-        break
-
-    async def leave() -> None:
-        stream = fl.astream(fetcher, ["a", "b", "c"], **options)
-        async for result in stream:
-            assert result.value == "A"
-            break
-        await stream.aclose()
-
-    asyncio.run(leave())
-
-
-@pytest.mark.parametrize("store", [False, True])
-@pytest.mark.parametrize(("window", "as_completed"), [(1, False), (4, True)])
-def test_a_stream_ends_though_the_host_fails_with_results_in_its_hands(
-    window: int, as_completed: bool, store: bool, tmp_path: Path
-) -> None:
-    def told(done: int, total: int | None) -> None:
-        raise RuntimeError("the bar fell down")
-
-    place = tmp_path if store else None
-    results = fl.stream(
-        str.upper, ["a"] * 100, store=place, window=window, as_completed=as_completed, on_progress=told
-    )
-    with pytest.raises(RuntimeError, match="the bar fell down"):
-        list(results)
-
-
-# -- nobody waits for the clock -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hosts sleep until they are rung."""
-    monkeypatch.setattr(host, "_LOOK_S", 3600.0)
-    monkeypatch.setattr(host, "_TICK_S", 3600.0)
-
-
-def one_by_one(asked: Callable[[], bool]) -> Iterator[int]:
-    """Items, each of which comes when the one before it has ended."""
-    for number in range(5):
-        yield number
-        assert asked()
-
-
-@pytest.mark.usefixtures("nobody_looks")
-@pytest.mark.parametrize("executor", ["thread", "asyncio", "process"])
-@pytest.mark.parametrize("window", [1, 2, 1000])
-def test_a_write_that_comes_is_written_down_at_once(executor: str, window: int, tmp_path: Path) -> None:
-    async def asend(number: int) -> int:
-        return number
-
-    def send(number: int) -> int:
-        return number
-
-    fetcher = write(asend if executor == "asyncio" else send)
-    options: dict[str, Any] = {"executor": executor, "window": window}
-    for items in (range(20), iter(range(20))):
-        store = tmp_path / type(items).__name__
-        assert [result.value for result in fl.stream(fetcher, items, store=store, **options)] == list(
-            range(20)
-        )
-
-
-@pytest.mark.usefixtures("nobody_looks")
-def test_a_write_whose_item_comes_when_the_last_one_has_ended_is_written_down_at_once(tmp_path: Path) -> None:
-    sent = threading.Semaphore(0)
-
-    def send(number: int) -> int:
-        sent.release()
-        return number
-
-    items = one_by_one(lambda: sent.acquire(timeout=20))
-    assert fl.run(write(send), items, store=tmp_path, executor="thread", **QUIET).values == [0, 1, 2, 3, 4]

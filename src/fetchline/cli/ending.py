@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fetchline.fetchers import Fetcher
     from fetchline.results import Failure
 
-__all__ = ["Ending", "key_of_option", "run_batch"]
+__all__ = ["Ending", "key_of_option", "run_batch", "table_of_failures"]
 
 
 def run_batch(
@@ -147,7 +147,7 @@ class Ending:
         finally:
             failures = [*batch.failures, *misfits]
             if self._failures is not None:
-                write(_failures(failures), self._failures)
+                write(table_of_failures(failures), self._failures)
                 wrote.append(f"{counted(len(failures), 'failure')} to {self._failures}")
             self._tell(batch, failures, wrote)
         return len(misfits)
@@ -202,7 +202,8 @@ def _stopped(batch: Batch[Any], signals: Signals) -> str:
     return f"fetchline: {how} after {done:,} of {counted(len(batch), 'item')}"
 
 
-def _failures(failures: list[Failure]) -> pl.DataFrame:
+def table_of_failures(failures: Sequence[Failure]) -> pl.DataFrame:
+    """A row for each failed item."""
     import polars as pl
 
     rows = [

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fetchline.cli.common import Trouble, common_options
+from fetchline.cli.common import Problem, Trouble, common_options
 from fetchline.cli.options import crew_options, file_options, kept_options, progress_option
-from fetchline.cli.tables import SUFFIXES, check_target, sink
+from fetchline.cli.tables import SUFFIXES, check_target, sink, write
 from fetchline.cli.text import one_line, table
 from fetchline.summary import counted
 
@@ -96,13 +96,21 @@ def _json(state: RunState) -> str:
 @click.option(
     "--json", "as_json", is_flag=True, help="How it stands as one JSON object, as list --json has it."
 )
+@click.option("--failures", metavar="FILE", type=click.Path(), help="Write a row for each failed item.")
 @common_options
 @click.pass_context
-def show(ctx: click.Context, store: str, as_json: bool) -> None:
+def show(ctx: click.Context, store: str, as_json: bool, failures: str | None) -> None:
     """Show how a run stands, and how its failures read."""
+    from fetchline.cli.ending import table_of_failures
     from fetchline.runs import open_run, run_state
 
+    if failures is not None:
+        check_target(failures, "--failures")
     state = run_state(store)
+    if failures is not None:
+        failed = [one for one in open_run(store).failures if one.error_code != "cancelled"]
+        write(table_of_failures(failed), failures)
+        click.echo(f"wrote {counted(len(failed), 'failure')} to {failures}", err=True)
     if as_json:
         click.echo(_json(state))
         return
@@ -190,10 +198,32 @@ def verify(ctx: click.Context, store: str, repair: bool) -> None:
     elif repair:
         said = f"put aside {counted(len(problems), 'file')}; the next run fetches again what was there"
         with contextlib.suppress(StoreError):  # nothing may be left of it
-            if missing := run_state(store).missing:
-                said += f": {counted(missing, 'item')} without an outcome now"
+            state = run_state(store)
+            if state.missing:
+                said += f": {counted(state.missing, 'item')} without an outcome now"
+            if unknown := state.codes["unknown_outcome"]:
+                said += f"; {counted(unknown, 'write')} of unknown outcome now: they are not sent again"
         click.echo(said, err=True)
     ctx.exit(1 if problems and not repair else 0)
+
+
+@runs.command()
+@_PLACE
+@click.option("--sent", metavar="KEY", multiple=True, help="One that has arrived; may be repeated.")
+@click.option("--not-sent", metavar="KEY", multiple=True, help="One that has not: the next run sends it.")
+@common_options
+def settle(store: str, sent: tuple[str, ...], not_sent: tuple[str, ...]) -> None:
+    """Say what became of writes of unknown outcome, after a look on the other side."""
+    from fetchline.errors import StoreError
+    from fetchline.runs import settle
+
+    try:
+        settle(store, sent=sent, not_sent=not_sent)
+    except ValueError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise Problem(str(error)) from error
+    click.echo(f"settled {counted(len(sent) + len(not_sent), 'write')}", err=True)
 
 
 @runs.command()

@@ -127,9 +127,10 @@ class BulkSchedule(Schedule):
         """Have others go along with a slot that was leased."""
         ready, weights = self._ready, self._weights
         most = self.limits.bulk if weights is None else int(min(self.limits.bulk, 1 + max(weights.spare, 0)))
-        members = [lead]
-        while ready and len(members) < most and not isinstance(ready[0], Group):
-            members.append(ready.popleft())
+        members, troubles = [lead], lead.troubles
+        if troubles is None:
+            while ready and len(members) < most and ready[0].troubles is None:
+                members.append(ready.popleft())
         for member in members:
             member.value = None
         if weights is not None:
@@ -137,6 +138,7 @@ class BulkSchedule(Schedule):
         group = Group(members)
         group.state = RUNNING
         group.token, lead.token = lead.token, 0
+        group.troubles = troubles  # what a single item has left of a task goes with it, and with no other
         group.began = now
         if self._timeouts is not None:
             self._timeouts.started(group, now)

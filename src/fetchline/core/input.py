@@ -133,16 +133,22 @@ class Input(ABC):
             return False
         return len(self._ready) < self._few or _begins_anew(self.unwritten[0])
 
-    def admit(self, count: int) -> None:
-        """So many of the next slots may start: that is written down."""
-        while self.unwritten and count > 0:
+    def admit(self, slots: Sequence[Slot]) -> None:
+        """These may start: that is written down. Others may have come before them meanwhile."""
+        written, others = set(map(id, slots)), []
+        while self.unwritten and written:
             slot = self.unwritten.popleft()
+            if id(slot) not in written:
+                others.append(slot)
+                continue
+            written.discard(id(slot))
             slot.state = READY
             if _begins_anew(slot):
                 self._ready.appendleft(slot)
             else:
                 self._ready.append(slot)
-            count -= 1
+        if self.unwritten is not None:
+            self.unwritten.extendleft(reversed(others))
 
 
 def _begins_anew(slot: Slot) -> bool:

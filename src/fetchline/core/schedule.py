@@ -226,7 +226,7 @@ class Schedule(Input):
             return False
         excused, settled = self._tell_traffic(slot, verdict, now), self._settled
         troubles = self._end_attempt(slot, error, verdict, now, units)
-        if self.stopping is not None and verdict.code == "cancelled":
+        if self.stopping is not None and verdict.code in ("cancelled", "unknown_outcome"):
             # The driver ended it: it failed of the stop, not of itself.
             self._cancel(slot, unanswered=True)
             return True
@@ -302,7 +302,7 @@ class Schedule(Input):
             return
         self.stopping = code
         self._closed = True
-        self.admit(len(self.unwritten or ()))
+        self.admit(list(self.unwritten or ()))
         for slot in (*self._waits.clear(), *self._ready):
             self._cancel(slot)
         self._ready.clear()

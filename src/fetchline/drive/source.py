@@ -432,10 +432,10 @@ class Source:
         with self.lock:
             return self.schedule.to_write()
 
-    def admit(self, count: int) -> None:
-        """So many of them may start."""
+    def admit(self, slots: list[Slot]) -> None:
+        """These may start."""
         with self.lock:
-            self.schedule.admit(count)
+            self.schedule.admit(slots)
         self.poke()
 
     # -- stopping -------------------------------------------------------------------------------------------

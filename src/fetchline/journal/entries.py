@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fetchline.frames import as_frame
+from fetchline.journal.encoding import encode
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -20,6 +23,7 @@ __all__ = [
     "TEXT",
     "Begun",
     "Entry",
+    "as_stored",
     "table_of",
 ]
 
@@ -59,6 +63,31 @@ class Entry:
     code: str | None = None
     error: str | None = None
     at: float = 0.0
+
+
+_FRAMES = {
+    ("polars", "DataFrame"),
+    ("polars", "LazyFrame"),
+    ("pyarrow", "Table"),
+    ("pandas", "DataFrame"),
+}
+
+
+def as_stored(value: Any) -> tuple[int, Any]:
+    """Give the kind of a value, and what is stored of it: a frame, bytes, or text.
+
+    Raises:
+        TypeError: there is no text for it.
+    """
+    kind = type(value)
+    if (
+        kind.__module__.partition(".")[0],
+        kind.__name__,
+    ) in _FRAMES:  # none of their homes is imported for it
+        return FRAME, as_frame(value, "")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return BODY, bytes(value)
+    return TEXT, encode(value)
 
 
 def table_of(entries: Sequence[Entry], places: Sequence[tuple[int, int, int]]) -> pl.DataFrame:

@@ -450,11 +450,13 @@ def refuse_other(
 
 
 def damaged(objects: ObjectStore, problems: Mapping[str, str]) -> StoreDamaged:
-    listed = "".join(f"\n  {name} {what}" for name, what in sorted(problems.items())[:10])
+    # What is missing is often only what a damaged record would have told of.
+    first = sorted(problems.items(), key=lambda one: (one[1] in ("is missing", "is of no record"), one[0]))
+    listed = "".join(f"\n  {name} {what}" for name, what in first[:10])
     more = f"\n  and {len(problems) - 10:,} more" if len(problems) > 10 else ""
     return StoreDamaged(
         f"{objects.url} is damaged:{listed}{more}\n`fetchline runs verify {objects.url} --repair` puts what is "
-        "damaged aside, and the next run fetches it again",
+        "damaged aside: the next run fetches it again, unless they are writes",
         dict(problems),
     )
 

@@ -32,7 +32,7 @@ from fetchline.journal.segments import Segment
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["IDENTITY", "Standing", "based", "log_name", "read_standing"]
+__all__ = ["IDENTITY", "Standing", "based", "log_name", "lost_writes", "read_standing"]
 
 IDENTITY = "run.json"
 _AT_ONCE = 8
@@ -62,6 +62,7 @@ class Standing:
         drops: objects that a snapshot made superfluous, and that are still there.
         strays: staged objects that are in no record, or have been given their name.
         written: when the newest record was, in seconds since 1970.
+        is_of_writes: something in it must not be sent twice.
         is_mistold: what people read in ``run.json`` is not what the log says: it is damaged, or of a run that was
             killed before its record was there.
     """
@@ -80,6 +81,7 @@ class Standing:
     drops: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     written: float = 0.0
+    is_of_writes: bool = False
     is_mistold: bool = False
 
     def begin_anew(self) -> None:
@@ -94,30 +96,19 @@ class Standing:
         Returns:
             these outcomes, which are among the ``tables`` now; None if there are none.
         """
-        lost = [
-            Entry(
-                key=key,
-                index=index,
-                kind=FAILURE,
-                item=item,
-                code="unknown_outcome",
-                error="the run was killed before it was known whether this write arrived",
-                at=self.written,
-            )
-            for key, (index, item) in self.begun.items()
+        lost = {
+            key: begun
+            for key, begun in self.begun.items()
             if decode(self.memos.get(key, "[null]"))[0] is None
-        ]
+        }
         if not lost:
             return None
-        table = table_of(lost, [(NO_FILE, 0, 0)] * len(lost))
+        table = lost_writes(
+            lost, "the run was killed before it was known whether this write arrived", self.written
+        )
         self.tables.append(table.select(self.tables[0].columns) if self.tables else table)
         _forget(self, table)
         return table
-
-    @property
-    def is_of_writes(self) -> bool:
-        """Whether it was said of a run that it must send nothing twice."""
-        return any(run.get("idempotent") is False for run in self.runs)
 
     @property
     def entries(self) -> pl.DataFrame:
@@ -135,6 +126,15 @@ class Standing:
             last = last.select(whole.columns)
         last = last.filter(pl.col("kind") != GONE)
         return last.sort("index", maintain_order=True)
+
+
+def lost_writes(writes: Mapping[str, Begun], why: str, at: float) -> pl.DataFrame:
+    """The outcomes of writes of which nobody knows whether they arrived."""
+    lost = [
+        Entry(key, index, FAILURE, item=item, code="unknown_outcome", error=why, at=at)
+        for key, (index, item) in writes.items()
+    ]
+    return table_of(lost, [(NO_FILE, 0, 0)] * len(lost))
 
 
 def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) -> Standing:
@@ -223,6 +223,7 @@ def _read_identity(objects: ObjectStore, there: dict[str, int], standing: Standi
 def _take(standing: Standing, number: int, record: Record) -> None:
     head = record.head
     standing.written = head["at"]
+    standing.is_of_writes |= head.get("idempotent") is False or bool(head.get("begun"))
     match head["kind"]:
         case "run":
             standing.runs.append({**head, "number": number, "end": None})

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
+from fetchline.errors import StoreError
 from fetchline.interfaces import ObjectStore
+from fetchline.journal.asked import asked_of
+from fetchline.journal.entries import FAILURE, Begun
 from fetchline.journal.journal import Journal, as_store_failed, put_identity
-from fetchline.journal.reading import IDENTITY, Standing, read_standing
+from fetchline.journal.reading import IDENTITY, Standing, lost_writes, read_standing
 from fetchline.journal.records import Broken
 from fetchline.journal.segments import checked
 
@@ -43,7 +48,8 @@ def put_right(objects: ObjectStore) -> dict[str, str]:
     """Put aside what is damaged; what was in it is not stored any more.
 
     Raises:
-        StoreError: a run is at it, or it could not be read or written.
+        StoreError: a run is at it, or it could not be read or written; or it is of writes, and nothing says any more
+            which they were.
     """
     journal = Journal(objects, "repair", as_it_is=True)
     try:
@@ -52,6 +58,8 @@ def put_right(objects: ObjectStore) -> dict[str, str]:
             problems = _problems(objects, standing)
             if not problems:
                 return problems
+            if standing.is_of_writes and any(name.startswith("log/") for name in problems):
+                _doubt_writes(objects, standing)
             journal.without(frozenset(problems))
             for name in problems:
                 try:
@@ -63,3 +71,20 @@ def put_right(objects: ObjectStore) -> dict[str, str]:
             return problems
     finally:
         journal.close()
+
+
+def _doubt_writes(objects: ObjectStore, standing: Standing) -> None:
+    """What was in a damaged record may have been that a write has arrived, whatever older ones say of it."""
+    asked = asked_of(objects, standing)
+    if asked is None:
+        raise StoreError(
+            f"{objects.url} is of writes, and of its log a part is damaged: nothing says any more what was sent. "
+            "Keep it to look at, and give another store what you know was not"
+        )
+    entries = standing.entries
+    done = set(entries.filter(entries["kind"] < FAILURE)["key"]) | standing.memos.keys()
+    # That of a run may be the damaged one; then there are outcomes of what it was asked for.
+    keys = dict.fromkeys([*asked["key"].to_list(), *entries["key"].to_list()])
+    lost: dict[str, Begun] = {key: (index, None) for index, key in enumerate(keys) if key not in done}
+    why = "a damaged record of the store may have told of this write"
+    standing.tables.append(lost_writes(lost, why, time.time()).select(entries.columns[1:]))

@@ -273,8 +273,11 @@ class Oracle:
         idle = idle and all(item.begins_anew for item in known if item.state == HELD)
         if not slots and idle and (again or self.written < until):
             raise Broken("write_ahead", f"{again or self.written} waits to be written down, and is not")
-        self.written += len(fresh)
+
+    def admitted(self, slots: Sequence[Slot]) -> None:
+        """That is written down."""
         for slot in slots:
+            self.written = max(self.written, slot.index + 1)
             self.items[slot.index].begins_anew = False
 
     def timer(self, due: float, now: float, live: Iterable[Item]) -> None:

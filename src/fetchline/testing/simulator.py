@@ -145,6 +145,7 @@ class _Run:
         self.live: list[Item] = []
         self.late: list[tuple[Slot, int]] = []
         self.unreleased = 0
+        self.writing: list[Slot] = []
         self.closed = backlog
         self.over = False
         if backlog:
@@ -276,9 +277,16 @@ class _Run:
         """Write down what starts next, where nothing starts before; whether there was anything."""
         if not self.limits.write_ahead:
             return False
-        slots = self.schedule.to_write()
-        self.oracle.wrote(slots, self.now)
-        self.schedule.admit(len(slots))
+        slots, self.writing = self.writing, []
+        if not slots:
+            slots = self.schedule.to_write()
+            self.oracle.wrote(slots, self.now)
+            if slots and self.draw() & 1:  # other things happen while that is written
+                self.writing = slots
+                self.answer()
+                return True
+        self.schedule.admit(slots)
+        self.oracle.admitted(slots)
         return bool(slots)
 
     def rest(self) -> None:

@@ -174,7 +174,7 @@ def _finisher(program: Program) -> Callable[[Any, Any], Any]:
     def finish(call: Any, returned: Any) -> Any:
         try:
             return hold(call, collect(returned))
-        except Exception as error:
+        except BaseException as error:
             note_arrival(error)
             raise
 
@@ -381,17 +381,23 @@ def _surround(program: Program) -> Callable[[], Any]:
 
     @contextmanager
     def surround() -> Iterator[None]:
-        has_returned = False
+        has_returned, failure = False, None
         try:
             with ExitStack() as stack:
                 for factory in factories:
                     stack.enter_context(factory())
-                yield
+                try:
+                    yield
+                except BaseException as error:
+                    failure = error
+                    raise
                 has_returned = True
-        except Exception as error:
+        except BaseException as error:
             if has_returned:
                 note_arrival(error)
             raise
+        if failure is not None:
+            raise failure  # who stands around an attempt does not decide what comes of it
 
     return surround
 

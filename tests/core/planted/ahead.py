@@ -17,8 +17,9 @@ class StartsWhatIsNotWritten(Schedule):
 
 @bug
 class AdmitsOneMore(Schedule):
-    def admit(self, count: int) -> None:
-        super().admit(count + 1)
+    def admit(self, slots: Sequence[Slot]) -> None:
+        super().admit(slots)
+        super().admit(list(self.unwritten or ())[:1])
 
 
 @bug
@@ -51,7 +52,15 @@ class BeginsAnewWhatIsNotWritten(Schedule):
 
 @bug
 class SendsWhoBeginsAnewToTheEnd(Schedule):
-    def admit(self, count: int) -> None:
-        while self.unwritten and count > 0:
-            self._ready.append(self.unwritten.popleft())
-            count -= 1
+    def admit(self, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            if self.unwritten:
+                self.unwritten.remove(slot)
+                slot.state = READY
+                self._ready.append(slot)
+
+
+@bug
+class AdmitsAsManyAsWereWritten(Schedule):
+    def admit(self, slots: Sequence[Slot]) -> None:
+        super().admit(list(self.unwritten or ())[: len(slots)])

@@ -1,0 +1,53 @@
+"""What the tests of writes (`idempotent=False`) and stores share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fetchline as fl
+from fetchline.journal.reading import read_standing
+from fetchline.stores import objects_of
+
+__all__ = ["QUIET", "SERIAL", "Opaque", "as_killed_now", "begun_in", "codes", "killed_in_b", "write"]
+
+QUIET: dict[str, Any] = {"progress": None}
+SERIAL: dict[str, Any] = {**QUIET, "executor": "serial"}
+
+
+class Opaque:
+    """What JSON cannot say."""
+
+
+def codes(batch: fl.Batch[Any]) -> dict[str, str]:
+    return {failure.key: failure.error_code for failure in batch.failures}
+
+
+def begun_in(store: Path) -> set[str]:
+    """What the store says is under way."""
+    return set(read_standing(objects_of(store)).begun)
+
+
+def as_killed_now(store: Path, to: Path) -> Path:
+    """The store as it would be, were its process killed at this moment, at which it writes nothing."""
+    shutil.copytree(store, to)
+    shutil.rmtree(to / "owner")
+    return to
+
+
+def write(send: Callable[..., Any], **policies: Any) -> fl.Fetcher[..., Any, Any]:
+    return fl.Fetcher.of(send, "send", idempotent=False, **policies)
+
+
+def killed_in_b(tmp_path: Path) -> Path:
+    """The store of a run that was killed while it sent ``b``."""
+
+    def send(key: str) -> str:
+        if key == "b":
+            as_killed_now(tmp_path / "run", tmp_path / "killed")
+        return key
+
+    fl.run(write(send), ["a", "b", "c"], store=tmp_path / "run", **SERIAL)
+    return tmp_path / "killed"
