@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from writing import SERIAL, Opaque, codes, killed_in_b, write
+from writing import SERIAL, Opaque, codes, flip_last_bit, killed_in_b, write
 
 import fetchline as fl
 
@@ -103,7 +103,7 @@ def test_writes_of_which_a_damaged_log_may_have_told_are_not_sent_again(
         spoilt = tmp_path / file.name
         shutil.copytree(store, spoilt)
         there = spoilt / "log" / file.name
-        there.write_bytes(there.read_bytes()[:-1] + b"?")
+        flip_last_bit(there)
         sent.clear()
         try:
             assert file.name in str(fl.verify(spoilt, repair=True))
@@ -118,7 +118,7 @@ def test_writes_of_which_a_damaged_log_may_have_told_are_not_sent_again(
 def test_the_log_of_writes_whose_items_were_not_at_hand_is_not_repaired(tmp_path: Path) -> None:
     fl.run(write(str.upper), iter(["a", "b"]), store=tmp_path, **SERIAL)
     log = max((tmp_path / "log").iterdir(), key=lambda file: file.stat().st_size)
-    log.write_bytes(log.read_bytes()[:-1] + b"?")
+    flip_last_bit(log)
     before = sorted(file.name for file in tmp_path.rglob("*"))
     with pytest.raises(fl.StoreError, match="nothing says any more what was sent"):
         fl.verify(tmp_path, repair=True)

@@ -11,7 +11,17 @@ import fetchline as fl
 from fetchline.journal.reading import read_standing
 from fetchline.stores import objects_of
 
-__all__ = ["QUIET", "SERIAL", "Opaque", "as_killed_now", "begun_in", "codes", "killed_in_b", "write"]
+__all__ = [
+    "QUIET",
+    "SERIAL",
+    "Opaque",
+    "as_killed_now",
+    "begun_in",
+    "codes",
+    "flip_last_bit",
+    "killed_in_b",
+    "write",
+]
 
 QUIET: dict[str, Any] = {"progress": None}
 SERIAL: dict[str, Any] = {**QUIET, "executor": "serial"}
@@ -51,3 +61,8 @@ def killed_in_b(tmp_path: Path) -> Path:
 
     fl.run(write(send), ["a", "b", "c"], store=tmp_path / "run", **SERIAL)
     return tmp_path / "killed"
+
+
+def flip_last_bit(file: Path) -> None:
+    body = file.read_bytes()
+    file.write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
