@@ -75,7 +75,6 @@ class Run:
         )
         check_items(items)
         self.emits, self.ordered = emits, ordered
-        self.feeder = feeder or emits
         if hasattr(items, "__aiter__") and not on_loop:
             raise TypeError("an async iterable of items needs an event loop: use arun or astream")
         self.total = _length(items)
@@ -105,7 +104,8 @@ class Run:
         self.whole = self._take_whole(items)
         self.collector = Collector(self, items=self.whole)
         limits = limits_of(decided, emits=emits)
-        self.feeder |= limits.write_ahead  # the host must write while somebody draws
+        # In a thread, where the host must hand out or write while somebody draws.
+        self.feeder = feeder or emits or limits.write_ahead
         kind = Schedule if self.fetcher.policies.bulk is None else BulkSchedule
         self.schedule = kind(limits, ordered=ordered, known=None if self.store is None else self.store.known)
         self.source = Source(

@@ -133,6 +133,7 @@ class Book:
         """Take settled slots; those that were stored before are reported at once."""
         if self._is_broken:
             return
+        self._hear()
         hits: list[Slot] = []
         others: list[Slot] = []
         for slot in settled:
@@ -220,6 +221,11 @@ class Book:
         troubles.verdict = Verdict("permanent", self._code_if_refused)
         slot.troubles, slot.state, slot.value = troubles, FAILED, error
 
+    def _hear(self) -> None:
+        """Take memos in; before the outcomes of their tasks, which are told after them."""
+        while self._pending:
+            self._remember(*self._pending.popleft())
+
     def _remember(self, slot: Slot, verdict: Verdict) -> None:
         """Take what a task that is not ready leaves behind for the attempt that finds it."""
         for member in slot.members:
@@ -257,8 +263,7 @@ class Book:
         """
         if self._is_broken:
             return None
-        while self._pending:
-            self._remember(*self._pending.popleft())
+        self._hear()
         ahead = self._to_write()
         # With what begins goes what has ended: after a kill, nobody would know of those writes either.
         if not (ahead or self._memos or (self._slots and (awaited or self._is_due(eager=eager)))):

@@ -37,7 +37,7 @@ def run(fetcher: Any, items: Iterable[Any], **options: Any) -> Batch[Any]:
 
     Coroutine functions run on an event loop of the run's own, so this works in scripts, notebooks and inside a
     running loop alike. A list, tuple or ``grid`` is taken whole; any other iterable is drawn in this thread,
-    or in a feeder thread if the fetcher is a write and there is a store.
+    or in a feeder thread if the fetcher is a write, there is a store and the executor is not the serial one.
 
     Args:
         fetcher: a fetcher, its name in the registry, or a plain function.

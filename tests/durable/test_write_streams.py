@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from writing import QUIET, write
+from writing import QUIET, stopped_when, write
 
 import fetchline as fl
 from fetchline.builtin.directory import Directory
@@ -21,20 +21,20 @@ from fetchline.drive import host
 @pytest.mark.parametrize("idempotent", [False, True])
 def test_a_memo_is_stored_though_the_consumer_leaves(idempotent: bool, tmp_path: Path) -> None:
     memos: list[Any] = []
-    left = threading.Event()
+    begun, asked = threading.Event(), threading.Event()
 
     def send(key: str) -> str:
         if key == "a":
-            left.wait(20)
+            begun.wait(20)
             return key
         memos.append(fl.attempt().memo)
-        left.set()
+        (asked if begun.is_set() else begun).set()
         raise fl.NotReady(60.0, memo="task 1")
 
     fetcher = fl.Fetcher.of(send, "send", idempotent=idempotent, patience=3600.0)
     for _ in fl.stream(fetcher, ["a", "b"], store=tmp_path, workers=2):
         break
-    fl.run(fetcher, ["a", "b"], store=tmp_path, deadline=0.3, **QUIET)
+    stopped_when(asked, fetcher, ["a", "b"], tmp_path)
     assert memos == [None, "task 1"]
 
 

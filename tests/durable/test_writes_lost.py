@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from writing import QUIET, SERIAL, Opaque, as_killed_now, begun_in, codes, killed_in_b, write
+from writing import QUIET, SERIAL, Opaque, as_killed_now, begun_in, codes, killed_in_b, stopped_when, write
 
 import fetchline as fl
 from fetchline.journal import journal
@@ -94,11 +94,12 @@ def test_a_task_that_left_a_memo_is_asked_about_after_a_second_kill_too(tmp_path
     assert memos == [None, "task 1", "task 1", "task 1"]
 
 
+@pytest.mark.parametrize("items", [["a"], ["a", "a"]], ids=["one", "with an equal one"])
 def test_a_task_is_asked_about_though_it_was_being_asked_about_when_its_run_was_stopped(
-    tmp_path: Path,
+    items: list[str], tmp_path: Path
 ) -> None:
     memos: list[Any] = []
-    asking = threading.Event()
+    asking, may_end = threading.Event(), threading.Event()
 
     def send(key: str) -> str:
         memos.append(fl.attempt().memo)
@@ -109,15 +110,9 @@ def test_a_task_is_asked_about_though_it_was_being_asked_about_when_its_run_was_
             may_end.wait(20)
         return key
 
-    may_end = threading.Event()
-    job = fl.submit(write(send), ["a"], store=tmp_path, **QUIET)
-    assert asking.wait(20)
-    job.cancel()
-    with pytest.raises(fl.BatchError) as stopped:
-        job.result()
+    assert codes(stopped_when(asking, write(send), items, tmp_path)) == {"a": "unknown_outcome"}
     may_end.set()
-    assert codes(stopped.value.batch) == {"a": "unknown_outcome"}
-    assert fl.run(write(send), ["a"], store=tmp_path, **SERIAL).values == ["a"]
+    assert fl.run(write(send), items, store=tmp_path, **SERIAL).values == items
     assert memos == [None, "task 1", "task 1"]
 
 
@@ -139,6 +134,23 @@ def test_a_write_whose_memo_is_not_stored_is_not_begun_again_when_patience_was_o
     assert calls == 0
 
 
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_write_that_is_not_waited_for_at_all_and_whose_memo_is_not_stored_is_not_begun_again(
+    bulk: bool, tmp_path: Path
+) -> None:
+    begun: list[Any] = []
+
+    def send(key: Any) -> Any:
+        begun.append(key)
+        raise fl.NotReady(60, memo=Opaque(), limit=0)
+
+    fetcher = write(send, **({"bulk": 2} if bulk else {}))
+    for _ in range(2):
+        batch = fl.run(fetcher, ["a"], store=tmp_path, **SERIAL)
+        assert codes(batch) == {"a": "unknown_outcome"}
+    assert len(begun) == 1
+
+
 def test_a_memo_that_contains_itself_costs_nobody_else_anything(tmp_path: Path) -> None:
     memo: list[Any] = []
     memo.append(memo)
@@ -156,14 +168,17 @@ def test_a_write_whose_memo_is_not_stored_is_not_begun_again_after_a_stop(
     bulk: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun: list[Any] = []
+    all_begun = threading.Event()
 
     def send(key: Any) -> Any:
         begun.append(key)
+        if len(begun) == (1 if bulk else 2):
+            all_begun.set()
         raise fl.NotReady(60.0, memo=Opaque())
 
     fetcher = write(send, patience=3600.0, **({"bulk": 2} if bulk else {}))
-    first = fl.run(fetcher, ["a", "b"], store=tmp_path, deadline=0.3, workers=2, **QUIET)
-    assert codes(first) == {"a": "deadline", "b": "deadline"}
+    first = stopped_when(all_begun, fetcher, ["a", "b"], tmp_path, workers=2)
+    assert codes(first) == {"a": "cancelled", "b": "cancelled"}
     assert len(begun) == (1 if bulk else 2)
     assert bulk or "the next run does not know what became of it" in caplog.text
     again = fl.run(fetcher, ["a", "b"], store=tmp_path, **SERIAL)
@@ -172,16 +187,15 @@ def test_a_write_whose_memo_is_not_stored_is_not_begun_again_after_a_stop(
 
 
 def test_a_write_that_was_refused_and_stopped_while_it_waited_is_sent_again(tmp_path: Path) -> None:
-    refused = True
+    refused = threading.Event()
 
     def send(key: str) -> str:
-        if refused:
+        if not refused.is_set():
+            refused.set()
             raise fl.RetryAfter(60.0)
         return key
 
-    first = fl.run(write(send), ["a"], store=tmp_path, deadline=0.2, **QUIET)
-    assert codes(first) == {"a": "deadline"}
-    refused = False
+    assert codes(stopped_when(refused, write(send), ["a"], tmp_path)) == {"a": "cancelled"}
     assert fl.run(write(send), ["a"], store=tmp_path, **SERIAL).values == ["a"]
 
 
@@ -267,12 +281,13 @@ def test_what_was_done_and_cannot_be_stored_is_a_failure_in_the_store_too_and_a_
 def test_a_run_that_breaks_says_nothing_of_what_it_had_not_started(tmp_path: Path) -> None:
     """Of ``a`` there is a value, of ``b`` it is unknown, and of ``m`` there is a task to ask about."""
     store = killed_in_b(tmp_path)
-    released = threading.Event()
+    begun, released = threading.Event(), threading.Event()
 
     def begin(key: str) -> str:
+        begun.set()
         raise fl.NotReady(60.0, memo="task 1")
 
-    fl.run(write(begin, patience=3600.0), ["m"], store=store, deadline=0.2, **QUIET)
+    stopped_when(begun, write(begin, patience=3600.0), ["m"], store)
 
     def stuck(key: str) -> str:
         released.wait(20)
@@ -487,39 +502,22 @@ def test_a_write_whose_login_fails_was_not_sent_and_is_tried_again(tmp_path: Pat
     assert (batch.values, len(logins)) == (["A"], 2)
 
 
-def test_an_equal_item_takes_nothing_from_a_write_that_is_asked_about(tmp_path: Path) -> None:
-    memos: list[Any] = []
-    asking, may_end = threading.Event(), threading.Event()
-
-    def send(key: str) -> str:
-        memos.append(fl.attempt().memo)
-        if memos[-1] is None:
-            raise fl.NotReady(0.05, memo="task 1")
-        if len(memos) == 2:
-            asking.set()
-            may_end.wait(20)
-        return key
-
-    job = fl.submit(write(send), ["a", "a"], store=tmp_path, **QUIET)
-    assert asking.wait(20)
-    job.cancel()
-    with pytest.raises(fl.BatchError):
-        job.result()
-    may_end.set()
-    assert fl.run(write(send), ["a", "a"], store=tmp_path, **SERIAL).values == ["a", "a"]
-    assert memos == [None, "task 1", "task 1"]
-
-
 def test_equal_items_whose_value_cannot_be_stored_are_all_failures(tmp_path: Path) -> None:
     batch = fl.run(write(lambda key: Opaque()), ["a", "a", "a"], store=tmp_path, **SERIAL)
     assert [result.status for result in batch] == ["failure"] * 3
 
 
 def test_a_task_of_a_single_item_is_asked_about_by_a_bulk_fetcher_too(tmp_path: Path) -> None:
+    begun: list[str] = []
+    all_begun = threading.Event()
+
     def begin(key: str) -> str:
+        begun.append(key)
+        if len(begun) == 2:
+            all_begun.set()
         raise fl.NotReady(60, memo=f"task {key}")
 
-    fl.run(write(begin, patience=3600.0), ["a", "b"], store=tmp_path, deadline=0.3, workers=2, **QUIET)
+    stopped_when(all_begun, write(begin, patience=3600.0), ["a", "b"], tmp_path, workers=2)
     calls: list[tuple[list[str], Any]] = []
 
     def send(keys: list[str]) -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import fetchline as fl
 from fetchline.journal.reading import read_standing
@@ -20,6 +23,7 @@ __all__ = [
     "codes",
     "flip_last_bit",
     "killed_in_b",
+    "stopped_when",
     "write",
 ]
 
@@ -61,6 +65,22 @@ def killed_in_b(tmp_path: Path) -> Path:
 
     fl.run(write(send), ["a", "b", "c"], store=tmp_path / "run", **SERIAL)
     return tmp_path / "killed"
+
+
+def stopped_when(
+    reached: threading.Event,
+    fetcher: fl.Fetcher[..., Any, Any],
+    items: list[str],
+    store: Path,
+    **options: Any,
+) -> fl.Batch[Any]:
+    """What a run had come to that was cancelled when something was reached."""
+    job = fl.submit(fetcher, items, store=store, **{**QUIET, **options})
+    assert reached.wait(20)
+    job.cancel()
+    with pytest.raises(fl.BatchError) as stopped:
+        job.result()
+    return stopped.value.batch
 
 
 def flip_last_bit(file: Path) -> None:

@@ -129,7 +129,7 @@ class BulkSchedule(Schedule):
         most = self.limits.bulk if weights is None else int(min(self.limits.bulk, 1 + max(weights.spare, 0)))
         members, troubles = [lead], lead.troubles
         if troubles is None:
-            while ready and len(members) < most and ready[0].troubles is None:
+            while ready and len(members) < most and _goes_along(ready[0]):
                 members.append(ready.popleft())
         for member in members:
             member.value = None
@@ -346,6 +346,10 @@ class BulkSchedule(Schedule):
 def _kin(slot: Slot) -> int:
     """How many items wait for what comes of a group."""
     return slot.sibling.size if isinstance(slot, Group) and slot.sibling is not None else 0
+
+
+def _goes_along(slot: Slot) -> bool:
+    return not isinstance(slot, Group) and slot.troubles is None
 
 
 def _go_together(one: Verdict, other: Verdict) -> bool:

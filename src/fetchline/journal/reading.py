@@ -32,7 +32,7 @@ from fetchline.journal.segments import Segment
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["IDENTITY", "Standing", "based", "log_name", "lost_writes", "read_standing"]
+__all__ = ["IDENTITY", "Standing", "based", "log_name", "read_standing"]
 
 IDENTITY = "run.json"
 _AT_ONCE = 8
@@ -94,18 +94,26 @@ class Standing:
         """Nobody is at it any more: the outcome of a write that had begun is unknown, if it left no memo to ask by.
 
         Returns:
-            these outcomes, which are among the ``tables`` now; None if there are none.
+            these outcomes; None if there are none.
         """
         lost = {
             key: begun
             for key, begun in self.begun.items()
             if decode(self.memos.get(key, "[null]"))[0] is None
         }
-        if not lost:
-            return None
-        table = lost_writes(
-            lost, "the run was killed before it was known whether this write arrived", self.written
+        return (
+            self.lose(lost, "the run was killed before it was known whether this write arrived")
+            if lost
+            else None
         )
+
+    def lose(self, writes: Mapping[str, Begun], why: str) -> pl.DataFrame:
+        """Nobody knows whether these writes arrived: give their outcomes, which are among the ``tables`` now."""
+        lost = [
+            Entry(key, index, FAILURE, item=item, code="unknown_outcome", error=why, at=self.written)
+            for key, (index, item) in writes.items()
+        ]
+        table = table_of(lost, [(NO_FILE, 0, 0)] * len(lost))
         self.tables.append(table.select(self.tables[0].columns) if self.tables else table)
         _forget(self, table)
         return table
@@ -126,15 +134,6 @@ class Standing:
             last = last.select(whole.columns)
         last = last.filter(pl.col("kind") != GONE)
         return last.sort("index", maintain_order=True)
-
-
-def lost_writes(writes: Mapping[str, Begun], why: str, at: float) -> pl.DataFrame:
-    """The outcomes of writes of which nobody knows whether they arrived."""
-    lost = [
-        Entry(key, index, FAILURE, item=item, code="unknown_outcome", error=why, at=at)
-        for key, (index, item) in writes.items()
-    ]
-    return table_of(lost, [(NO_FILE, 0, 0)] * len(lost))
 
 
 def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) -> Standing:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from fetchline.errors import StoreError
 from fetchline.interfaces import ObjectStore
 from fetchline.journal.asked import asked_of
 from fetchline.journal.entries import FAILURE, Begun
 from fetchline.journal.journal import Journal, as_store_failed, put_identity
-from fetchline.journal.reading import IDENTITY, Standing, lost_writes, read_standing
+from fetchline.journal.reading import IDENTITY, Standing, read_standing
 from fetchline.journal.records import Broken
 from fetchline.journal.segments import checked
 
@@ -86,5 +84,4 @@ def _doubt_writes(objects: ObjectStore, standing: Standing) -> None:
     # That of a run may be the damaged one; then there are outcomes of what it was asked for.
     keys = dict.fromkeys([*asked["key"].to_list(), *entries["key"].to_list()])
     lost: dict[str, Begun] = {key: (index, None) for index, key in enumerate(keys) if key not in done}
-    why = "a damaged record of the store may have told of this write"
-    standing.tables.append(lost_writes(lost, why, time.time()).select(entries.columns[1:]))
+    standing.lose(lost, "a damaged record of the store may have told of this write")
