@@ -643,3 +643,22 @@ def test_a_generator_that_somebody_else_holds_stays_open() -> None:
         break
     assert not closed.is_set()
     assert next(numbers) >= 0
+
+
+@pytest.mark.parametrize("executor", ["thread", "asyncio"])
+def test_workers_that_come_and_go_leave_nothing_to_the_garbage_collector(
+    executor: str, uncollected: None
+) -> None:
+    def garbage(width: int) -> int:
+        gc.collect()
+        batch = fl.run(nap, [0.001] * (4 * width), executor=executor, concurrency=width, progress=None)
+        assert batch.n_succeeded == 4 * width
+        del batch
+        return gc.collect()
+
+    async def nap_async(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    nap: Any = nap_async if executor == "asyncio" else time.sleep
+    garbage(10)
+    assert garbage(60) - garbage(10) < 10

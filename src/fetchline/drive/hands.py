@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import Gate
@@ -22,27 +22,28 @@ class Hand:
     One that ``leaves`` goes for good when there is nothing more for it, and is not asked back.
     ``riders`` are the further slots of a chunk; they hold no unit of concurrency of their own. ``shut_out`` counts
     the logins that failed, one after another.
+
+    Each kind of worker has its own, and a coroutine's is made for a single item at the worst: it holds nothing that
+    leads back to it, so that it is gone without a garbage collection.
     """
 
-    __slots__ = ("gate", "interrupt", "leaves", "parked", "replace", "riders", "shut_out", "slot", "token")
+    __slots__ = ("gate", "leaves", "parked", "riders", "shut_out", "slot", "token")
 
-    def __init__(
-        self,
-        gate: Gate,
-        replace: Callable[[], None],
-        interrupt: Callable[[], None] | None = None,
-        *,
-        leaves: bool = True,
-    ) -> None:
+    def __init__(self, gate: Gate, *, leaves: bool = True) -> None:
         self.gate = gate
         self.leaves = leaves
-        self.replace = replace
-        self.interrupt = interrupt
         self.slot: Slot | None = None
         self.token = 0
         self.parked = False
-        self.riders: list[tuple[Slot, int]] = []
+        self.riders: Sequence[tuple[Slot, int]] = ()
         self.shut_out = 0
+
+    def replace(self) -> None:
+        """Put another worker in the place of this one, which is stuck; where it goes on by itself, nothing."""
+
+    def interrupt(self) -> bool:
+        """End the attempt in hand, where that can be done; whether it can."""
+        return False
 
 
 class Errand:
@@ -78,4 +79,4 @@ def too_many_stuck(count: int, error: BaseException) -> FetchlineError:
 
 
 def nobody() -> None:
-    """What is rung where nobody waits any more, and replaced where nobody is at work."""
+    """What is called where there is nothing to do."""

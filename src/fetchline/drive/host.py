@@ -184,7 +184,7 @@ class Host(_Desk):
         self._inline = inline
         self._make: Callable[[Any], Any] | None = None
         self._next: Slot | None = None
-        self._hand = Hand(self._gate, lambda: None, leaves=False)
+        self._hand = Hand(self._gate, leaves=False)
         self._stack = ExitStack()
 
     def run(self) -> None:

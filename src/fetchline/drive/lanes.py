@@ -37,7 +37,7 @@ _UNPICKLABLE = Verdict("permanent", "unpicklable")
 def serve_remote(source: Source, worker: RemoteWorker) -> None:
     """Take chunks and have them made in the process, until the run is over."""
     gate = ThreadGate()
-    hand = Hand(gate, replace=_stays, interrupt=worker.kill)
+    hand = _LaneHand(gate, worker)
     source.enter(hand)
     lane = _Lane(source, worker, hand)
     try:
@@ -55,8 +55,18 @@ def serve_remote(source: Source, worker: RemoteWorker) -> None:
         source.leave(hand)
 
 
-def _stays() -> None:
-    """A process that is stuck is ended, not abandoned; its lane goes on with another."""
+class _LaneHand(Hand):
+    """A process at work: one that is stuck is ended, not abandoned, and its lane goes on with another."""
+
+    __slots__ = ("_worker",)
+
+    def __init__(self, gate: ThreadGate, worker: RemoteWorker) -> None:
+        super().__init__(gate)
+        self._worker = worker
+
+    def interrupt(self) -> bool:
+        self._worker.kill()
+        return True
 
 
 class _Lane:

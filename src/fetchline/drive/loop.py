@@ -150,22 +150,23 @@ class _Crew:
 
 
 class _TaskHand(Hand):
-    """A task at work: it can be cancelled, and another can take its place."""
+    """A task at work: it can be cancelled."""
 
     __slots__ = ("_crew", "replaced", "task")
 
     def __init__(self, gate: LoopGate, crew: _Crew) -> None:
-        super().__init__(gate, self._replace, self._interrupt, leaves=False)
+        super().__init__(gate, leaves=False)
         self._crew = crew
         self.replaced = False
         task = asyncio.current_task()
         assert task is not None
         self.task = task
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> bool:
         _call(self._crew.loop, self.task.cancel)
+        return True
 
-    def _replace(self) -> None:
+    def replace(self) -> None:
         _call(self._crew.loop, self._replace_here)
 
     def _replace_here(self) -> None:

@@ -24,7 +24,7 @@ __all__ = ["Pusher", "push"]
 
 _TURN_S = 0.002  # what a future may carry of cheap attempts, before others in the pool have their turn
 
-_Answer = tuple[Hand, Slot, int, "Future[Any]", Any]
+_Answer = tuple["_PushHand", Slot, int, "Future[Any]", Any]
 
 
 class Lost(Exception):  # not an error: it never leaves the run
@@ -54,6 +54,28 @@ def push(
     )
     pusher.thread.start()
     return pusher
+
+
+class _PushHand(Hand):
+    """An attempt elsewhere: it can be ended in a process of ours, its ``lane``, and not with anybody else."""
+
+    __slots__ = ("future", "lane")
+
+    def __init__(self, gate: ThreadGate, lane: Any) -> None:
+        super().__init__(gate, leaves=False)
+        self.lane = lane
+        self.future: Future[Any] | None = None
+
+    def replace(self) -> None:
+        if self.future is not None:
+            self.lane.cancel(self.future)
+        self.gate.ring()
+
+    def interrupt(self) -> bool:
+        if self.lane is None:
+            return False
+        self.lane.kill()
+        return True
 
 
 class Pusher:
@@ -90,9 +112,9 @@ class Pusher:
         self.worker = worker
         self.gate = ThreadGate()
         self.answers: deque[_Answer] = deque()
-        self.idle: list[Hand] = []
-        self.busy: set[Hand] = set()
-        self.alone: tuple[Hand, Slot] | None = None
+        self.idle: list[_PushHand] = []
+        self.busy: set[_PushHand] = set()
+        self.alone: tuple[_PushHand, Slot] | None = None
         self.crowd = False  # the last of several that went down together must not be taken for a lone one
 
     def work(self, concurrency: int) -> None:
@@ -141,20 +163,19 @@ class Pusher:
             self._go_on(self.idle.pop(), slot_next)
         return self.source.is_over()
 
-    def _go_on(self, hand: Hand, slot: Slot) -> None:
+    def _go_on(self, hand: _PushHand, slot: Slot) -> None:
         """Submit a slot, or keep it until it can be tried alone."""
         if slot.index in self.source.suspects:
             self.alone = (hand, slot)
         else:
             self._submit(hand, slot)
 
-    def _new_hand(self) -> Hand:
-        kill = None if self.lane is None else self.lane.kill
-        hand = Hand(self.gate, self.gate.ring, kill, leaves=False)
+    def _new_hand(self) -> _PushHand:
+        hand = _PushHand(self.gate, self.lane)
         self.source.enter(hand)
         return hand
 
-    def _submit(self, hand: Hand, slot: Slot) -> None:
+    def _submit(self, hand: _PushHand, slot: Slot) -> None:
         source, token = self.source, slot.token
         self.busy.add(hand)
         future: Future[Any]
@@ -176,7 +197,7 @@ class Pusher:
         executor = self.executor
         future.add_done_callback(lambda done: self._answered((hand, slot, token, done, executor)))
 
-    def _refused(self, hand: Hand, slot: Slot, token: int, error: Exception) -> None:
+    def _refused(self, hand: _PushHand, slot: Slot, token: int, error: Exception) -> None:
         """The executor is broken or has been shut down: another takes its place, or nothing more is attempted."""
         source = self.source
         self.busy.discard(hand)
@@ -200,7 +221,7 @@ class Pusher:
             broken.shutdown(wait=False)
             self.executor = self.renew()
 
-    def _send(self, hand: Hand, slot: Slot) -> Future[Any]:
+    def _send(self, hand: _PushHand, slot: Slot) -> Future[Any]:
         source, lane, token = self.source, self.lane, slot.token
 
         def begun(at: float) -> None:
@@ -212,19 +233,14 @@ class Pusher:
         if source.program.timeout_of(slot) is not None:
             begun(OPENING)  # until it says otherwise
         future: Future[Any] = lane.submit(blob, payload, begun)
-
-        def replace() -> None:
-            lane.cancel(future)
-            self.gate.ring()
-
-        hand.replace = replace
+        hand.future = future
         return future
 
     def _answered(self, answer: _Answer) -> None:
         self.answers.append(answer)
         self.gate.ring()
 
-    def _take(self, hand: Hand, slot: Slot, token: int, future: Future[Any], executor: Any) -> None:
+    def _take(self, hand: _PushHand, slot: Slot, token: int, future: Future[Any], executor: Any) -> None:
         self.busy.discard(hand)
         gone = self.source.left(hand)
         if hand.slot is not None:
@@ -240,7 +256,7 @@ class Pusher:
         # The place of an attempt that timed out is free again now: a new hand takes it.
         self.idle.append(self._new_hand() if gone else hand)
 
-    def _outcome(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
+    def _outcome(self, hand: _PushHand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
         source = self.source
         try:
             answer = future.result()
@@ -268,7 +284,7 @@ class Pusher:
             return source.done(hand, slot, token, value)
         return source.failed(hand, slot, token, value, verdict)
 
-    def _failed(self, hand: Hand, slot: Slot, token: int, error: BaseException) -> Slot | None:
+    def _failed(self, hand: _PushHand, slot: Slot, token: int, error: BaseException) -> Slot | None:
         source = self.source
         judge = source.program.judge
         if isinstance(error, Lost) and judge.idempotent:
@@ -302,7 +318,7 @@ def _pack(slot: Slot) -> bytes:
     return dump(call, lambda: f"the item {show(slot.item)}")
 
 
-def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot, token: int) -> Slot | None:
+def _attempt_some(run_id: str, source: Source, hand: _PushHand, slot: Slot, token: int) -> Slot | None:
     """Make an attempt on a thread of somebody's pool, and further ones while they are cheap.
 
     Waking two threads for each item would cost many times what a cheap one takes. An error ends the turn, so that

@@ -122,7 +122,7 @@ class Source:
         with self.lock:
             if not self._retire(hand):
                 return False
-            errand = Hand(Errand(lambda: worker.queue(self.serve)), nobody)
+            errand = Hand(Errand(lambda: worker.queue(self.serve)))
             errand.parked = True
             self.parked.append(errand)
             return True
@@ -455,12 +455,9 @@ class Source:
     def interrupt(self) -> bool:
         """End the attempts in flight where that can be done: coroutines and processes; whether there were any."""
         with self.lock:
-            ends = [
-                hand.interrupt for hand in self.hands if hand.slot is not None and hand.interrupt is not None
-            ]
-        for end in ends:
-            end()
-        return bool(ends)
+            busy = [hand for hand in self.hands if hand.slot is not None]
+        ended = [hand.interrupt() for hand in busy]
+        return any(ended)
 
     def give_up(self) -> None:
         """Finish the attempts still in flight without their answers; their threads are abandoned."""

@@ -35,9 +35,23 @@ def serve_here(source: Source, worker: Worker) -> None:
         source.context.copy().run(_serve, source, worker)
 
 
+class _ThreadHand(Hand):
+    """A thread at work: it cannot be ended, only left behind."""
+
+    __slots__ = ("_source", "_worker")
+
+    def __init__(self, gate: ThreadGate, source: Source, worker: Worker) -> None:
+        super().__init__(gate)
+        self._source = source
+        self._worker = worker
+
+    def replace(self) -> None:
+        self._worker.replace(self._source.serve)
+
+
 def _serve(source: Source, worker: Worker) -> None:
     gate = ThreadGate()
-    hand = Hand(gate, lambda: worker.replace(source.serve))
+    hand = _ThreadHand(gate, source, worker)
     source.enter(hand)
     try:
         with ExitStack() as run:
