@@ -297,6 +297,7 @@ def _requests(quick: bool) -> list[Case]:
         "aiohttp + gather": peers.aiohttp_gather,
         "aiohttp + gather, one parse": peers.aiohttp_one_parse,
         "httpx + gather": peers.httpx_gather,
+        "httpx + gather, 20 kept": peers.httpx_default,
         "httpx in threads": peers.httpx_threads,
         "niquests + gather": peers.niquests_gather,
     }
