@@ -73,6 +73,11 @@ def text(name: str) -> bytes:
     return name.encode()
 
 
+@fl.fetcher("shop.greeting")
+def greeting(name: str, odd: str = "") -> str | int:
+    return 7 if name == odd else f"hello {name}"
+
+
 @fl.fetcher("shop.body", decode="csv")
 def body(name: str) -> bytes:
     return f"name,n\\n{name},1\\n".encode()

@@ -110,6 +110,22 @@ def test_values_that_are_no_frames_are_told_in_one_line(invoke: Invoke, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plain_values_are_a_column(invoke: Invoke, tmp_path: Path) -> None:
+    assert "│ B   ┆ hello B │" in invoke("run", "shop.greeting", "A", "B").stdout
+    assert invoke("run", "shop.greeting", "A", "B", "--out", "o.csv").exit_code == 0
+    assert (tmp_path / "o.csv").read_text() == "key,value\nA,hello A\nB,hello B\n"
+    grid = ["--grid", "name=A,B", "odd=C", "--key-column", "name,odd", "--out", "o.csv"]
+    assert invoke("run", "shop.greeting", *grid).exit_code == 0
+    assert (tmp_path / "o.csv").read_text() == "name,odd,value\nA,C,hello A\nB,C,hello B\n"
+
+
+def test_plain_values_of_two_kinds_are_no_column(invoke: Invoke) -> None:
+    ended = invoke("run", "shop.greeting", "A", "B", "-p", "odd=B")
+    assert ended.exit_code == 1
+    told = "the values make no frame: the column 'value' is String for 'A' and Int64 for 'B'"
+    assert told in ended.stderr.splitlines()[-1]
+
+
 def test_a_frame_the_format_cannot_hold_leaves_the_earlier_file(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("of an earlier run")
     ended = invoke("run", "shop.nested", "1", "--out", "o.csv")

@@ -267,6 +267,13 @@ def test_bodies_are_exported_as_their_fetcher_decodes_them(invoke: Invoke) -> No
     assert Path("out.csv").read_text() == "key,name,n\nAAPL,AAPL,1\n"
 
 
+def test_plain_values_are_exported_as_a_column(invoke: Invoke) -> None:
+    invoke("run", "shop.greeting", "A", "B", "--store", "runs/plain")
+    for column in ("key", "name"):
+        assert invoke("runs", "export", "runs/plain", "out.csv", "--key-column", column).exit_code == 0
+        assert Path("out.csv").read_text() == f"{column},value\nA,hello A\nB,hello B\n"
+
+
 def test_a_format_is_said_where_the_suffix_says_none(invoke: Invoke, stored: str) -> None:
     for form in ("parquet", "csv", "ndjson", "arrow"):
         assert invoke("runs", "export", stored, "out", "--format", form).exit_code == 0

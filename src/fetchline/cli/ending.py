@@ -12,7 +12,7 @@ import click
 
 from fetchline.cli.common import Problem, Trouble
 from fetchline.cli.logs import log_at
-from fetchline.cli.misfits import join_most
+from fetchline.cli.misfits import join_most, join_plain
 from fetchline.cli.signals import Signals
 from fetchline.cli.streams import printing_to_standard_error
 from fetchline.cli.tables import check_target, write
@@ -158,6 +158,9 @@ class Ending:
             return batch.frame(key=self._key), []
         except (TypeError, ValueError) as error:
             try:
+                plain = join_plain(batch, self._key)
+                if plain is not None:
+                    return plain, []
                 frame, misfits = join_most(batch, self._key)
             except (TypeError, ValueError) as again:
                 raise Trouble(f"the values make no frame: {again}") from error

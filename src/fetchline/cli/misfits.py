@@ -1,8 +1,10 @@
-"""One frame of the values that fit together, when some of a batch do not."""
+"""One frame of the values of a batch that makes none by itself: of plain values, or of those that fit together."""
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from fetchline.errors import Undecodable
@@ -14,7 +16,30 @@ if TYPE_CHECKING:
 
     from fetchline.batch import Batch
 
-__all__ = ["join_most"]
+__all__ = ["join_most", "join_plain"]
+
+_PLAIN = (str, int, float, bool, datetime.date, datetime.time, datetime.timedelta, Decimal, type(None))
+
+
+def join_plain(batch: Batch[Any], key: str | tuple[str, ...] | None) -> pl.DataFrame | None:
+    """Put texts, numbers and times into one column, ``value``, beside their keys; None if there are other values.
+
+    Raises:
+        TypeError, ValueError: the values are of kinds that are no one column.
+    """
+    from fetchline import frames
+
+    results = [result for result in batch.successes if not result.empty]
+    if not results or batch._reading.decode is not None:
+        return None
+    if not all(isinstance(result.value, _PLAIN) for result in results):
+        return None
+    return frames.join(
+        [{"value": result.value} for result in results],
+        [result.key for result in results],
+        key=key,
+        parts=_parts(results, key),
+    )
 
 
 def join_most(batch: Batch[Any], key: str | tuple[str, ...] | None) -> tuple[pl.DataFrame, list[Failure]]:
@@ -59,9 +84,13 @@ def join_most(batch: Batch[Any], key: str | tuple[str, ...] | None) -> tuple[pl.
         [frame for _, frame in kept],
         [result.key for result, _ in kept],
         key=key,
-        parts=[key_parts(result.item, key) for result, _ in kept] if isinstance(key, tuple) else None,
+        parts=_parts([result for result, _ in kept], key),
     )
     return joined, misfits
+
+
+def _parts(results: list[Success[Any]], key: str | tuple[str, ...] | None) -> list[tuple[str, ...]] | None:
+    return [key_parts(result.item, key) for result in results] if isinstance(key, tuple) else None
 
 
 def _misfit(result: Success[Any], why: str, code: ErrorCode = "wrong_answer") -> Failure:

@@ -263,6 +263,7 @@ def export(ctx: click.Context, store: str, out: str, suffix: str | None, key_col
     """
     from fetchline.cli.apps import try_apps
     from fetchline.cli.ending import key_of_option
+    from fetchline.cli.misfits import join_plain
     from fetchline.errors import BatchFailed, StoreError
     from fetchline.runs import open_run
 
@@ -270,9 +271,15 @@ def export(ctx: click.Context, store: str, out: str, suffix: str | None, key_col
     check_target(out, "OUT", form)
     for problem in try_apps(ctx):  # most runs can be read without them
         click.echo(f"fetchline: {one_line(problem.message)}", err=True)
-    batch = open_run(store)
+    batch, key = open_run(store), key_of_option(key_column)
     try:
-        rows = batch.scan() if key_column == "key" else batch.frame(key=key_of_option(key_column)).lazy()
+        try:
+            rows = batch.scan() if key_column == "key" else batch.frame(key=key).lazy()
+        except (TypeError, ValueError):
+            plain = join_plain(batch, key)
+            if plain is None:
+                raise
+            rows = plain.lazy()
     except BatchFailed as error:
         raise Trouble(f"no item succeeded, so {out} is not written") from error
     except (TypeError, ValueError) as error:
