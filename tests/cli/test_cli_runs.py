@@ -87,7 +87,7 @@ def test_plan_says_what_is_held(invoke: Invoke, stored: str) -> None:
     assert sorted(Path().rglob("*")) == before
 
 
-def test_runs_are_listed_and_shown(invoke: Invoke, stored: str) -> None:
+def test_runs_are_listed_and_shown(invoke: Invoke, stored: str, app: str) -> None:
     lines = invoke("runs", "list").stdout.splitlines()
     assert lines[0].split() == ["STORE", "FETCHER", "STATUS", "SUCCEEDED", "FAILED", "SIZE", "UPDATED"]
     assert lines[1].split()[:7] == ["runs/one", "shop.daily", "completed", "2", "of", "3", "1"]
@@ -96,7 +96,7 @@ def test_runs_are_listed_and_shown(invoke: Invoke, stored: str) -> None:
         "runs/one: shop.daily, completed\n  succeeded  2 of 3\n  failed     1: 1 error\n"
     )
     assert "  error      XX: ValueError: no such ticker: XX" in shown.stdout
-    assert "fetchline runs resume runs/one" in shown.stderr
+    assert f"fetchline --app {app} runs resume runs/one goes on with it" in shown.stderr
     Path("empty").mkdir()
     assert "there are no runs in empty" in invoke("runs", "list", "empty").stderr
     missing = invoke("runs", "show", "nowhere")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fetchline.cli.common import Problem, Trouble, common_options
+from fetchline.cli.common import Common, Problem, Trouble, common_options
 from fetchline.cli.options import crew_options, file_options, kept_options, progress_option
 from fetchline.cli.tables import SUFFIXES, check_target, sink, write
 from fetchline.cli.text import one_line, table
@@ -123,7 +123,9 @@ def show(ctx: click.Context, store: str, as_json: bool, failures: str | None) ->
             seen.add(failure.error_code)
             click.echo(f"  {failure.error_code:<10} {failure.key}: {failure.message}")
     if state.status != "running" and (state.status == "interrupted" or state.missing or state.failed):
-        click.echo(f"fetchline runs resume {shlex.quote(_shown(store))} goes on with it", err=True)
+        apps = [f"--app {shlex.quote(app)}" for app in ctx.ensure_object(Common).apps]
+        again = " ".join(["fetchline", *apps, "runs resume", shlex.quote(_shown(store))])
+        click.echo(f"{again} goes on with it", err=True)
 
 
 def _facts(state: RunState) -> dict[str, str]:

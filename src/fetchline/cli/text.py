@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TextIO
 
 __all__ = ["columns", "fitted", "one_line", "table"]
 
 
 def one_line(text: str) -> str:
-    """Put a text of several lines on one."""
-    return " ".join(text.split())
+    """Put a text of several lines on one; what is indented is a list.
+
+    >>> one_line("a run is damaged:\\n  one is missing\\n  two is empty\\nrepair it")
+    'a run is damaged: one is missing; two is empty; repair it'
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    said = ""
+    for before, line in pairwise(["", *lines]):
+        is_listed = before[:1].isspace() or line[:1].isspace()
+        gap = "; " if is_listed and said and not said.endswith(":") else " "
+        said += gap + " ".join(line.split())
+    return said.strip()
 
 
 def columns(stream: TextIO) -> int | None:
