@@ -31,7 +31,7 @@ from fetchline.drive.source import Source
 from fetchline.errors import StoreError
 from fetchline.executors import Crew
 from fetchline.interfaces import LoopWorker, PullExecutor, RunInfo
-from fetchline.items import Grid, check_items, key_of, uniform_type
+from fetchline.items import Grid, are_told_apart, check_items, key_of, uniform_type
 from fetchline.keeping import Book, item_text, may_repeat, whole_keys
 from fetchline.outcome import outcome
 from fetchline.results import Result
@@ -145,7 +145,7 @@ class Run:
             return None
         whole: Sequence[Any] = tuple(items) if type(items) is list else items
         if not self._alike and (
-            self.key is not None or (not isinstance(whole, range) and uniform_type(whole) is None)
+            self.key is not None or not (isinstance(whole, range) or are_told_apart(whole))
         ):
             check = KeyCheck(self.key)
             for item in whole:

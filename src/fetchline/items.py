@@ -12,7 +12,7 @@ from typing import Any, NoReturn, final, overload
 
 from fetchline.periods import Period
 
-__all__ = ["Args", "Grid", "check_items", "grid", "key_of", "key_parts", "uniform_type"]
+__all__ = ["Args", "Grid", "are_told_apart", "check_items", "grid", "key_of", "key_parts", "uniform_type"]
 
 
 @final
@@ -249,6 +249,19 @@ def uniform_type(items: Sequence[Any]) -> type | None:
         return None
     kinds = set(map(type, items))
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def are_told_apart(items: Sequence[Any]) -> bool:
+    """Whether unequal items of these cannot have equal keys, without a look at each; False may be wrong.
+
+    >>> are_told_apart([0.5, 1.5]), are_told_apart([0.5, float("nan")])
+    (True, False)
+    """
+    if uniform_type(items) is not None:
+        return True
+    if len(items) == 0 or type(items[0]) is not float:
+        return False
+    return set(map(type, items)) == {float} and not any(map(math.isnan, items))
 
 
 def _identified_by_key(kind: type) -> bool:

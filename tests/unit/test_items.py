@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchline.items import Args, Grid, check_items, grid, key_of, key_parts, uniform_type
+from fetchline.items import Args, Grid, are_told_apart, check_items, grid, key_of, key_parts, uniform_type
 from fetchline.periods import Period
 
 # -- Args
@@ -275,6 +275,23 @@ def test_only_args_have_named_parts() -> None:
 )
 def test_the_uniform_type_is_one_whose_keys_identify_it(items: Any, kind: type | None) -> None:
     assert uniform_type(items) is kind
+
+
+@pytest.mark.parametrize(
+    ("items", "apart"),
+    [
+        (["a", "b"], True),
+        ([1.5, -0.0, 0.0, float("inf")], True),
+        ([1.5, float("nan")], False),
+        ([1.5, 1], False),
+        ([("a",), ("b",)], False),
+        ([], False),
+    ],
+)
+def test_unequal_floats_are_told_apart_by_their_keys_and_nan_is_not(items: Any, apart: bool) -> None:
+    assert are_told_apart(items) is apart
+    keys = [key_of(item) for item in items]
+    assert not apart or len(set(keys)) == len(items)
 
 
 def test_a_grid_is_not_read_to_learn_that_it_has_no_uniform_type() -> None:
