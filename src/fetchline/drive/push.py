@@ -256,7 +256,7 @@ class Pusher:
         # The place of an attempt that timed out is free again now: a new hand takes it.
         self.idle.append(self._new_hand() if gone else hand)
 
-    def _outcome(self, hand: _PushHand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
+    def _outcome(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
         source = self.source
         try:
             answer = future.result()
@@ -284,7 +284,7 @@ class Pusher:
             return source.done(hand, slot, token, value)
         return source.failed(hand, slot, token, value, verdict)
 
-    def _failed(self, hand: _PushHand, slot: Slot, token: int, error: BaseException) -> Slot | None:
+    def _failed(self, hand: Hand, slot: Slot, token: int, error: BaseException) -> Slot | None:
         source = self.source
         judge = source.program.judge
         if isinstance(error, Lost) and judge.idempotent:
@@ -318,7 +318,7 @@ def _pack(slot: Slot) -> bytes:
     return dump(call, lambda: f"the item {show(slot.item)}")
 
 
-def _attempt_some(run_id: str, source: Source, hand: _PushHand, slot: Slot, token: int) -> Slot | None:
+def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot, token: int) -> Slot | None:
     """Make an attempt on a thread of somebody's pool, and further ones while they are cheap.
 
     Waking two threads for each item would cost many times what a cheap one takes. An error ends the turn, so that
