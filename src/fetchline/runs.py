@@ -276,11 +276,14 @@ def settle(store: Any, *, sent: Mapping[str, Any] | Iterable[str] = (), not_sent
     Args:
         store: where the run is.
         sent: keys of those that have arrived; a mapping gives what the fetcher would have returned for them.
+            Without that they are empty successes, like those of ``NoData``: they have no rows.
         not_sent: keys of those that have not.
+
+    What was said may be said again otherwise, until a run has acted on it.
 
     Raises:
         ValueError: a key is in both, or its outcome is not unknown; nothing was changed.
-        TypeError: a value cannot be stored; nothing was changed.
+        TypeError: what is no key, or a value that cannot be stored; nothing was changed.
         StoreError: there is no run, a run is at it, or it is damaged, or cannot be read or written.
 
     >>> import fetchline as fl
@@ -292,21 +295,30 @@ def settle(store: Any, *, sent: Mapping[str, Any] | Iterable[str] = (), not_sent
     >>> fl.open_run("memory://docs-settle")[0].value
     'order 17'
     """
-    if isinstance(sent, str) or isinstance(not_sent, str):
-        raise TypeError("sent= and not_sent= take several keys, such as a list")
-    values = dict(sent) if isinstance(sent, Mapping) else dict.fromkeys(sent)
-    gone = list(not_sent)
-    if both := values.keys() & set(gone):
-        raise ValueError(f"{min(both)!r} is said to be sent, and not to be")
+    values = dict(sent) if isinstance(sent, Mapping) else {}
+    arrived, gone = _keys("sent", sent), _keys("not_sent", not_sent)
+    if both := arrived.keys() & gone.keys():
+        raise ValueError(f"{min(both)!r} is said to be sent, and not to be: leave it out of one of them")
     objects = objects_of(store)
     _there(objects)
     journal = Journal(objects, "settle")
     try:
         with as_store_failed(objects):
             standing = read_standing(objects)
-        journal.write(settled(standing, values, gone))
+        journal.write(settled(standing, values, [key for key in arrived if key not in values], gone))
     finally:
         journal.close()
+
+
+def _keys(name: str, keys: Any) -> dict[str, None]:
+    if isinstance(keys, str) or not isinstance(keys, Iterable):
+        raise TypeError(f"{name}= takes several keys, such as a list, not {keys!r}")
+    keys = list(keys)
+    for key in keys:
+        if not isinstance(key, str):
+            kind = type(key).__name__
+            raise TypeError(f"{name}= takes keys, texts such as the .key of a failure, not a {kind}: {key!r}")
+    return dict.fromkeys(keys)
 
 
 # -- reading -----------------------------------------------------------------------------------------------

@@ -130,9 +130,14 @@ def test_a_frame_the_format_cannot_hold_leaves_the_earlier_file(invoke: Invoke, 
     (tmp_path / "o.csv").write_text("of an earlier run")
     ended = invoke("run", "shop.nested", "1", "--out", "o.csv")
     assert ended.exit_code == 1
-    assert "o.csv cannot hold the frame" in ended.stderr.splitlines()[-1]
+    last = ended.stderr.splitlines()[-1]
+    assert "o.csv cannot hold the frame" in last and last.endswith("What was fetched is in o.parquet")
     assert (tmp_path / "o.csv").read_text() == "of an earlier run"
-    assert [path.name for path in tmp_path.iterdir()] == ["o.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.csv", "o.parquet"]
+    assert pl.read_parquet(tmp_path / "o.parquet").height == 1
+    kept = (tmp_path / "o.parquet").read_bytes()
+    assert "o.parquet" not in invoke("run", "shop.nested", "2", "--out", "o.csv").stderr
+    assert (tmp_path / "o.parquet").read_bytes() == kept
 
 
 def test_a_file_is_replaced_when_it_is_complete_and_a_link_stays_one(tmp_path: Path) -> None:

@@ -267,6 +267,13 @@ def test_bodies_are_exported_as_their_fetcher_decodes_them(invoke: Invoke) -> No
     assert Path("out.csv").read_text() == "key,name,n\nAAPL,AAPL,1\n"
 
 
+def test_rows_are_exported_to_standard_output(invoke: Invoke, stored: str) -> None:
+    assert invoke("runs", "export", stored, "out.csv").exit_code == 0
+    printed = invoke("runs", "export", stored, "-")
+    assert (printed.stdout, printed.stderr) == (Path("out.csv").read_text(), "")
+    assert invoke("runs", "export", stored, "-", "--format", "parquet").exit_code == 2
+
+
 def test_plain_values_are_exported_as_a_column(invoke: Invoke) -> None:
     invoke("run", "shop.greeting", "A", "B", "--store", "runs/plain")
     for column in ("key", "name"):
@@ -344,10 +351,20 @@ def test_writes_of_unknown_outcome_are_listed_and_settled(invoke: Invoke, lost: 
     assert (state.succeeded, state.failed, state.missing) == (2, 0, 1)
 
 
+def test_keys_to_settle_may_stand_in_a_file(invoke: Invoke, lost: str) -> None:
+    Path("arrived.txt").write_text("b\n\nc\n")
+    assert invoke("runs", "settle", lost, "--sent", "@arrived.txt").stderr == "settled 2 writes\n"
+    assert fl.run_state(lost).failed == 0
+    assert "arrived.csv cannot be read" in invoke("runs", "settle", lost, "--sent", "@arrived.csv").stderr
+
+
 def test_what_cannot_be_settled_is_refused_in_one_line(invoke: Invoke, lost: str) -> None:
     refused = invoke("runs", "settle", lost, "--sent", "x")
     assert refused.exit_code == 2
-    assert refused.stderr.startswith("fetchline: the outcome of 'x' is not unknown; that of 'b', 'c' is")
+    assert refused.stderr.startswith("fetchline: nothing was settled: 'x' has no outcome here")
+    assert refused.stderr.endswith("Of this run unknown is what became of 'b', 'c'\n")
+    silent = invoke("runs", "settle", lost)
+    assert (silent.exit_code, "nothing is said: give --sent or --not-sent" in silent.stderr) == (2, True)
     assert "there is no run in" in invoke("runs", "settle", "nowhere", "--sent", "x").stderr
 
 

@@ -37,18 +37,60 @@ def test_a_kill_leaves_what_can_be_settled(tmp_path: Path) -> None:
     store = killed_in_b(tmp_path)
     fl.settle(store, sent=["b"])
     batch = fl.run(write(str.upper), ["a", "b", "c"], store=store, **SERIAL)
-    assert batch.values == ["a", None, "C"]
+    assert [result.status for result in batch] == ["success", "empty", "success"]
+    assert [batch[0].value, batch[2].value] == ["a", "C"]
+
+
+def test_writes_settled_without_a_value_have_no_rows(tmp_path: Path) -> None:
+    def send(key: str) -> dict[str, str]:
+        if key == "b":
+            raise TimeoutError("lost")
+        return {"receipt": key}
+
+    fl.run(write(send), ["a", "b"], store=tmp_path, **SERIAL)
+    fl.settle(tmp_path, sent=["b"])
+    for batch in (fl.open_run(tmp_path), fl.run(write(send), ["a", "b"], store=tmp_path, **SERIAL)):
+        assert batch.n_failed == 0
+        assert batch.frame().rows() == batch.scan().collect().rows() == [("a", "a")]
+
+
+def test_what_was_said_may_be_said_otherwise_until_a_run_has_acted_on_it(tmp_path: Path) -> None:
+    store = killed_in_b(tmp_path)
+    fl.settle(store, not_sent=["b"])
+    fl.settle(store, sent={"b": "receipt"})
+    assert fl.open_run(store)[1].value == "receipt"
+    fl.settle(store, not_sent=["b"])
+    assert fl.run(write(str.upper), ["a", "b", "c"], store=store, **SERIAL).values == ["a", "B", "C"]
+    with pytest.raises(ValueError, match="'b' has succeeded"):
+        fl.settle(store, not_sent=["b"])
+
+
+def test_a_refusal_names_each_wrong_key_and_those_that_may_be_settled(tmp_path: Path) -> None:
+    store = killed_in_b(tmp_path)
+    with pytest.raises(ValueError) as refused:
+        fl.settle(store, sent=["a", "b"], not_sent=["x"])
+    assert str(refused.value) == (
+        "nothing was settled: 'x' has no outcome here: it was not started, or is no key of this run; "
+        "'a' has succeeded. Of this run unknown is what became of 'b'"
+    )
+    fl.run(str.upper, ["a"], store=tmp_path / "reads", **SERIAL)
+    with pytest.raises(
+        ValueError, match="of no item it is unknown; only writes, by fetchers with idempotent"
+    ):
+        fl.settle(tmp_path / "reads", sent=["a"])
 
 
 @pytest.mark.parametrize(
     ("said", "wrong"),
     [
-        ({"sent": ["a"]}, "the outcome of 'a' is not unknown; that of 'b' is"),
-        ({"sent": {"b": 1}, "not_sent": ["x"]}, "the outcome of 'x' is not unknown"),
-        ({"sent": ["b"], "not_sent": ["b"]}, "'b' is said to be sent, and not to be"),
+        ({"sent": ["a"]}, "'a' has succeeded"),
+        ({"sent": {"b": 1}, "not_sent": ["x"]}, "'x' has no outcome here"),
+        ({"sent": ["b"], "not_sent": ["b"]}, "'b' is said to be sent, and not to be: leave it out of one"),
+        ({"sent": [2]}, "takes keys, texts such as the .key of a failure, not a int: 2"),
+        ({"sent": None}, "sent= takes several keys, such as a list, not None"),
         ({"sent": {"b": Opaque()}}, "the value of 'b' cannot be stored"),
         ({"sent": {"b": pl.DataFrame({"x": [Opaque()]})}}, "the value of 'b' cannot be stored"),
-        ({"not_sent": "b"}, "take several keys, such as a list"),
+        ({"not_sent": "b"}, "not_sent= takes several keys, such as a list"),
     ],
 )
 def test_what_cannot_be_settled_changes_nothing(said: Any, wrong: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -139,7 +140,7 @@ class Ending:
                 if self._out is None:
                     self._print(frame)
                 else:
-                    write(frame, self._out)
+                    self._write(frame, self._out)
                     if self._out != "-":
                         wrote.append(f"{counted(frame.height, 'row')} to {self._out}")
             elif self._out is not None:
@@ -167,6 +168,20 @@ class Ending:
             if not misfits:
                 raise Trouble(f"the values make no frame: {error}") from error
             return frame, misfits
+
+    def _write(self, frame: pl.DataFrame, out: str) -> None:
+        """Write what was fetched; where the file cannot hold it, beside it, so that it is not lost."""
+        try:
+            write(frame, out)
+        except Trouble as trouble:
+            spare = Path(out).with_suffix(".parquet")
+            if out == "-" or spare.exists():
+                raise
+            try:
+                write(frame, str(spare))
+            except Trouble:
+                raise trouble from trouble.__cause__
+            raise Trouble(f"{trouble.message}. What was fetched is in {spare}") from trouble
 
     def _print(self, frame: pl.DataFrame) -> None:
         if not self._limit:

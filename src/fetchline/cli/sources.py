@@ -14,7 +14,7 @@ from fetchline.summary import counted
 if TYPE_CHECKING:
     from fetchline.items import Grid
 
-__all__ = ["gather"]
+__all__ = ["gather", "read_lines"]
 
 
 def gather(
@@ -54,7 +54,7 @@ def gather(
         return _grid(parameters, arguments, refused)
     if lines is not None:
         place = f"{_named(lines)}, item {{}}".format
-        return _converted(parameters, parameters.first, _lines(lines), place, refused)
+        return _converted(parameters, parameters.first, read_lines(lines), place, refused)
     if column is not None:
         from fetchline.cli.tables import read_column
 
@@ -79,7 +79,7 @@ def _grid(parameters: Parameters, texts: Sequence[str], refused: list[tuple[Any,
         if name in axes:
             raise Problem(f"the grid axis {name!r} is given twice")
         if spec.startswith("@"):
-            values = _lines(spec[1:])
+            values = read_lines(spec[1:])
         else:
             values = [part.strip() for part in spec.split(",") if part.strip()]
         if not values:
@@ -113,7 +113,7 @@ def _converted(
     return out
 
 
-def _lines(name: str) -> list[Any]:
+def read_lines(name: str) -> list[Any]:
     """The lines of a file that are not blank, stripped."""
     try:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import shlex
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,21 +212,46 @@ def verify(ctx: click.Context, store: str, repair: bool) -> None:
 
 @runs.command()
 @_PLACE
-@click.option("--sent", metavar="KEY", multiple=True, help="One that has arrived; may be repeated.")
-@click.option("--not-sent", metavar="KEY", multiple=True, help="One that has not: the next run sends it.")
+@click.option(
+    "--sent",
+    metavar="KEY|@FILE",
+    multiple=True,
+    help="One that has arrived, or a file with one in each line; may be repeated.",
+)
+@click.option(
+    "--not-sent",
+    metavar="KEY|@FILE",
+    multiple=True,
+    help="The same of those that have not: the next run sends them.",
+)
 @common_options
 def settle(store: str, sent: tuple[str, ...], not_sent: tuple[str, ...]) -> None:
-    """Say what became of writes of unknown outcome, after a look on the other side."""
+    """Say what became of writes of unknown outcome, after a look on the other side.
+
+    Those that have arrived count as done, without a value; in Python, settle() takes values too.
+    """
     from fetchline.errors import StoreError
     from fetchline.runs import settle
 
+    arrived, missing = _keys_of(sent), _keys_of(not_sent)
+    if not arrived and not missing:
+        raise Problem(
+            f"nothing is said: give --sent or --not-sent; fetchline runs show {shlex.quote(store)} --failures FILE "
+            "lists what is unknown"
+        )
     try:
-        settle(store, sent=sent, not_sent=not_sent)
+        settle(store, sent=arrived, not_sent=missing)
     except ValueError as error:
         if isinstance(error, StoreError):
             raise
         raise Problem(str(error)) from error
-    click.echo(f"settled {counted(len(sent) + len(not_sent), 'write')}", err=True)
+    click.echo(f"settled {counted(len({*arrived, *missing}), 'write')}", err=True)
+
+
+def _keys_of(texts: Sequence[str]) -> list[str]:
+    from fetchline.cli.sources import read_lines
+
+    return [key for text in texts for key in (read_lines(text[1:]) if text.startswith("@") else [text])]
 
 
 @runs.command()
@@ -259,7 +285,7 @@ def compact(store: str) -> None:
 @common_options
 @click.pass_context
 def export(ctx: click.Context, store: str, out: str, suffix: str | None, key_column: str) -> None:
-    """Write the rows of a run to OUT: .parquet, .csv, .ndjson or .arrow, the key first.
+    """Write the rows of a run to OUT: .parquet, .csv, .ndjson or .arrow, the key first; - prints them as CSV.
 
     Rows come in the order in which they were stored. The fetcher is asked how its bodies are decoded, if they are.
     """
@@ -270,7 +296,10 @@ def export(ctx: click.Context, store: str, out: str, suffix: str | None, key_col
     from fetchline.runs import open_run
 
     form = None if suffix is None else SUFFIXES[f".{suffix}"]
-    check_target(out, "OUT", form)
+    if out != "-":
+        check_target(out, "OUT", form)
+    elif form not in (None, "csv"):
+        raise Problem("- is CSV on standard output; give a file for another format")
     for problem in try_apps(ctx):  # most runs can be read without them
         click.echo(f"fetchline: {one_line(problem.message)}", err=True)
     batch, key = open_run(store), key_of_option(key_column)
@@ -289,7 +318,8 @@ def export(ctx: click.Context, store: str, out: str, suffix: str | None, key_col
             raise
         raise Trouble(f"the values make no frame: {error}{_who_knows(batch.summary.fetcher)}") from error
     sink(rows, out, form)
-    click.echo(f"wrote {counted(batch.n_succeeded, 'item')} to {out}", err=True)
+    if out != "-":
+        click.echo(f"wrote {counted(batch.n_succeeded, 'item')} to {out}", err=True)
 
 
 def _who_knows(name: str) -> str:

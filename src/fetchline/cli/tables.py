@@ -88,7 +88,7 @@ def write(frame: pl.DataFrame, name: str) -> None:
         with _replacing(Path(name)) as file:
             getattr(frame, f"write_{_form(name, '--out')}")(file)
     except pl.exceptions.PolarsError as error:
-        raise Trouble(f"{name} cannot hold the frame, so it is not written: {error}") from error
+        raise Trouble(f"{name} cannot hold the frame, so it is not written: {error}; Parquet may") from error
     except OSError as error:
         if name == "-":
             raise  # a pipe that was closed; click ends quietly
@@ -96,7 +96,7 @@ def write(frame: pl.DataFrame, name: str) -> None:
 
 
 def sink(rows: pl.LazyFrame, name: str, form: str | None = None) -> None:
-    """Write rows as they are read, in the format of the file's suffix if no other is said.
+    """Write rows as they are read, in the format of the file's suffix if no other is said; ``-`` as in ``write``.
 
     Raises:
         Trouble: it cannot be written; the file, if there was one, is as before.
@@ -104,6 +104,9 @@ def sink(rows: pl.LazyFrame, name: str, form: str | None = None) -> None:
     import polars as pl
 
     try:
+        if name == "-":
+            _print_csv(rows.collect())
+            return
         with _replacing(Path(name)) as file:
             getattr(rows, f"sink_{form or _form(name, 'OUT')}")(file)
     except pl.exceptions.DuplicateError as error:
@@ -112,8 +115,10 @@ def sink(rows: pl.LazyFrame, name: str, form: str | None = None) -> None:
             "or none"
         ) from error
     except pl.exceptions.PolarsError as error:
-        raise Trouble(f"{name} cannot hold the frame, so it is not written: {error}") from error
+        raise Trouble(f"{name} cannot hold the frame, so it is not written: {error}; Parquet may") from error
     except OSError as error:
+        if name == "-":
+            raise  # as in ``write``
         raise Trouble(f"{name} cannot be written: {error.strerror or error}") from error
 
 

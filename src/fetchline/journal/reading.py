@@ -124,6 +124,12 @@ class Standing:
 
         They stand in the order of the items, as of the run that first had an outcome of each.
         """
+        newest = self.newest
+        return newest.filter(newest["kind"] != GONE).sort("index", maintain_order=True)
+
+    @property
+    def newest(self) -> pl.DataFrame:
+        """What was said last of each key, also that there is no outcome of it any more."""
         import polars as pl
 
         whole = pl.concat(self.tables or [table_of([], [])]).with_row_index("row")
@@ -132,8 +138,7 @@ class Standing:
             first = whole.unique("key", keep="first", maintain_order=True).select("key", "index")
             last = last.drop("index").join(first, on="key", how="left", maintain_order="left")
             last = last.select(whole.columns)
-        last = last.filter(pl.col("kind") != GONE)
-        return last.sort("index", maintain_order=True)
+        return last
 
 
 def read_standing(objects: ObjectStore, columns: Sequence[str] | None = None) -> Standing:
