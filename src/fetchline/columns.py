@@ -139,7 +139,9 @@ def to_result(
         value = reading.value_of(value, key)
         return Success(value, key, index, item, attempts, waited_s, ran_s, origin)
     if verdict.kind == "no_data":
-        return Success(reading.empty(), key, index, item, attempts, waited_s, ran_s, origin, True)
+        # Of a write that somebody has settled it is only known that it has arrived.
+        value = None if verdict.code == "unknown_outcome" else reading.empty()
+        return Success(value, key, index, item, attempts, waited_s, ran_s, origin, True)
     error = reading.value_of(value, key)
     if verdict.kind == "stop" and verdict.code in _STOPS:
         why = _STOPS[verdict.code]

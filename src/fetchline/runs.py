@@ -276,7 +276,7 @@ def settle(store: Any, *, sent: Mapping[str, Any] | Iterable[str] = (), not_sent
     Args:
         store: where the run is.
         sent: keys of those that have arrived; a mapping gives what the fetcher would have returned for them.
-            Without that they are empty successes, like those of ``NoData``: they have no rows.
+            Without that they are empty successes, whose value is None: they have no rows in a frame.
         not_sent: keys of those that have not.
 
     What was said may be said again otherwise, until a run has acted on it.
@@ -398,7 +398,12 @@ def _summary(name: str, table: pl.DataFrame) -> Summary:
     summary.empty = table.filter(pl.col("kind") == EMPTY).height
     summary.succeeded = summary.stored = table.filter(pl.col("kind") != FAILURE).height
     failed = table.select(
-        "key", pl.when(pl.col("kind").is_null()).then(pl.lit("cancelled")).otherwise("code").alias("code")
+        "key",
+        pl.when(pl.col("kind").is_null())
+        .then(pl.lit("cancelled"))
+        .when(pl.col("kind") == FAILURE)
+        .then("code")
+        .alias("code"),
     )
     for key, code in failed.filter(pl.col("code").is_not_null()).iter_rows():
         summary.failed += 1
@@ -426,7 +431,7 @@ class _StoredResults:
             return to_result(self._reading, index, item, None, 0, Verdict("stop", "cancelled"), 0.0, 0.0, key)
         verdict = None
         if kind == EMPTY:
-            verdict = Verdict("no_data")
+            verdict = Verdict("no_data", code or "error")
         elif kind == FAILURE:
             verdict = Verdict("permanent", code)
         return to_result(self._reading, index, item, Hit(row), attempts, verdict, waited_s, ran_s, key)

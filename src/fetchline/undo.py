@@ -104,7 +104,8 @@ def _key(key: Callable[[Any], str] | None, undoing: Args) -> str:
 
 def _is_written(result: Result[Any]) -> bool:
     if isinstance(result, Success):
-        return result.origin != "shared" and not result.empty
+        # What there was nothing to do for has an empty frame; None is what nobody knows of a write that was settled.
+        return result.origin != "shared" and not (result.empty and result.value is not None)
     return result.attempts > 0 and result.error_code in _MAY_HAVE_ARRIVED
 
 

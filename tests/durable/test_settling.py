@@ -37,8 +37,8 @@ def test_a_kill_leaves_what_can_be_settled(tmp_path: Path) -> None:
     store = killed_in_b(tmp_path)
     fl.settle(store, sent=["b"])
     batch = fl.run(write(str.upper), ["a", "b", "c"], store=store, **SERIAL)
+    assert batch.values == fl.open_run(store).values == ["a", None, "C"]
     assert [result.status for result in batch] == ["success", "empty", "success"]
-    assert [batch[0].value, batch[2].value] == ["a", "C"]
 
 
 def test_writes_settled_without_a_value_have_no_rows(tmp_path: Path) -> None:
@@ -52,6 +52,27 @@ def test_writes_settled_without_a_value_have_no_rows(tmp_path: Path) -> None:
     for batch in (fl.open_run(tmp_path), fl.run(write(send), ["a", "b"], store=tmp_path, **SERIAL)):
         assert batch.n_failed == 0
         assert batch.frame().rows() == batch.scan().collect().rows() == [("a", "a")]
+
+
+def test_a_write_that_was_settled_is_undone_without_its_value(tmp_path: Path) -> None:
+    def send(key: str) -> str:
+        if key == "b":
+            raise TimeoutError("lost")
+        if key == "c":
+            raise fl.NoData
+        return f"receipt of {key}"
+
+    undone: list[tuple[str, Any]] = []
+    order = fl.Fetcher.of(
+        send, "order", idempotent=False, undo=lambda key, value: undone.append((key, value))
+    )
+    keys = ["a", "b", "c"]
+    fl.run(order, keys, store=tmp_path, **SERIAL)
+    fl.settle(tmp_path, sent=["b"])
+    fl.compact(tmp_path)
+    batch = fl.run(order, keys, store=tmp_path, **SERIAL)
+    assert batch.undo().n_failed == 0
+    assert undone == [("b", None), ("a", "receipt of a")]
 
 
 def test_what_was_said_may_be_said_otherwise_until_a_run_has_acted_on_it(tmp_path: Path) -> None:

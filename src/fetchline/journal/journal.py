@@ -133,9 +133,10 @@ class Rows:
         """What a run is told of a key whose outcome is in this row."""
         kind = self._kinds[row]
         if kind == EMPTY:
-            return Known(Hit(row), Verdict("no_data"))
+            code: Any = self._failures.get(row, ("error", None))[0]
+            return Known(Hit(row), Verdict("no_data", code))
         if kind == FAILURE:
-            code: Any = self._failures[row][0]
+            code = self._failures[row][0]
             return Known(Hit(row), Verdict("permanent", code))
         return Hit(row)
 

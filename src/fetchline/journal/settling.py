@@ -30,7 +30,7 @@ def settled(
     newest = {row["key"]: row for row in standing.newest.iter_rows(named=True)}
     outcomes: dict[str, tuple[int, Any]] = {
         **dict.fromkeys(not_sent, (GONE, None)),
-        **dict.fromkeys(sent, (EMPTY, None)),
+        **dict.fromkeys(sent, (EMPTY, None)),  # still with the code: its answer is unknown
     }
     for key, value in values.items():
         try:
@@ -39,10 +39,19 @@ def settled(
             raise TypeError(f"the value of {key!r} cannot be stored: {problem}") from problem
     wrong = [key for key in outcomes if not _may_be_settled(newest.get(key))]
     if wrong:
-        unknown = [key for key, row in newest.items() if row["code"] == "unknown_outcome"]
+        unknown = [key for key, row in newest.items() if _may_be_settled(row) and row["error"] != _SAID]
         raise ValueError(_refusal([(key, newest.get(key)) for key in wrong], unknown))
     made = [
-        Entry(key, newest[key]["index"], kind, value, newest[key]["item"], error=_SAID, at=time.time())
+        Entry(
+            key,
+            newest[key]["index"],
+            kind,
+            value,
+            newest[key]["item"],
+            code="unknown_outcome" if kind == EMPTY else None,
+            error=_SAID,
+            at=time.time(),
+        )
         for key, (kind, value) in outcomes.items()
     ]
     for at, refusal in pack(made).refused.items():
