@@ -181,6 +181,27 @@ def test_a_login_that_is_refused_is_not_tried_again_by_its_own_policy(lane: Lane
     assert log.count("login") == 1
 
 
+@pytest.mark.parametrize("executor", ["serial", "thread", "asyncio"])
+def test_a_desk_that_lets_nobody_in_is_not_stormed(executor: str) -> None:
+    knocks: list[float] = []
+
+    class Refused:
+        def __enter__(self) -> Any:
+            knocks.append(time.monotonic())
+            raise RuntimeError("wrong password")
+
+        def __exit__(self, *error: object) -> None: ...
+
+    async def get_async(n: int, *, session: Any = fl.injected) -> int:
+        return n
+
+    function: Any = get_async if executor == "asyncio" else get
+    fetcher = fl.Fetcher.of(function, session=Refused, retry=fl.Try(retry=3, sleep=0.05))
+    batch = fl.run(fetcher, range(2000), executor=executor, progress=None)
+    assert batch.summary.codes["session"] == 2000
+    assert len(knocks) <= 100, "thousands, if each item that waits for its next try lets another one try"
+
+
 def test_a_client_that_is_banned_at_its_login_ends_the_run(lane: Lane, log: Log) -> None:
     """Whoever goes on asking may be shut out for longer."""
 

@@ -8,7 +8,7 @@ from fetchline.core.slots import Slot
 from fetchline.drive.gates import Gate
 from fetchline.errors import FetchlineError
 from fetchline.interfaces import Verdict
-from fetchline.waiting import waits
+from fetchline.worker.sessions import back_off_s
 
 __all__ = ["Attempted", "Errand", "Hand", "exile_s", "nobody", "too_many_stuck"]
 
@@ -58,14 +58,15 @@ class Errand:
 
 
 def exile_s(hand: Hand, hands: Iterable[Hand]) -> float:
-    """Seconds for which a worker whose login failed once more takes nothing, if there are others that can log in.
+    """Seconds for which a worker whose login failed once more takes nothing.
 
-    It is idle sooner than those, and would fail every item before they come to it.
+    It is idle sooner than those that can log in, and would fail every item before they come to it. Where nobody can,
+    the desk is not stormed; few workers wait less, so that they soon know.
     """
     hand.shut_out += 1
-    if not waits() or all(other.shut_out for other in hands):
-        return 0.0
-    return min(0.1 * 2.0 ** min(hand.shut_out - 1, 5), 2.0)
+    hands = list(hands)
+    is_alone = all(other.shut_out for other in hands)
+    return back_off_s(hand.shut_out, min(2.0, 0.2 * len(hands)) if is_alone else 2.0)
 
 
 def too_many_stuck(count: int, error: BaseException) -> FetchlineError:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fetchline.errors import SessionFailed
-from fetchline.worker.sessions import SessionUse, failure, is_old, pause, slow
+from fetchline.worker.sessions import SessionUse, back_off_s, failure, is_old, pause, slow
 
 __all__ = ["Login", "LoopSessions"]
 
@@ -51,9 +52,11 @@ class Login:
     def end_now(self) -> None:
         self._leave.set()
 
-    async def keep(self, use: SessionUse) -> None:
-        """Open, wait, close; all in one task of its own."""
+    async def keep(self, use: SessionUse, after_s: float) -> None:
+        """Open, after so many seconds, wait, close; all in one task of its own."""
         try:
+            if after_s:
+                await asyncio.sleep(after_s)
             leave = await self._enter(use)
         except asyncio.CancelledError:
             self.ready.cancel()
@@ -123,6 +126,7 @@ class LoopSessions:
 
     def __init__(self) -> None:
         self._open: dict[SessionUse, Login] = {}
+        self._failed: Counter[SessionUse] = Counter()  # logins in a row
         self._tasks: set[asyncio.Task[None]] = set()
 
     def peek(self, use: SessionUse) -> Login | None:
@@ -142,9 +146,10 @@ class LoopSessions:
         if login is not None and (over or is_old(login.opened_at, use.spec.max_age)):
             self.renew(use, login)
             login = None
+            self._failed[use] += over
         if login is None:
             login = self._open[use] = Login(asyncio.get_running_loop())
-            login.task = asyncio.create_task(login.keep(use))
+            login.task = asyncio.create_task(login.keep(use, back_off_s(self._failed[use])))
             self._tasks.add(login.task)
             login.task.add_done_callback(self._tasks.discard)
         # Counted before it is ready: whoever is first may find it expired before the others have gone on.
@@ -156,7 +161,9 @@ class LoopSessions:
             login.leave()
             if not isinstance(error, asyncio.CancelledError) and self._open.get(use) is login:
                 del self._open[use]
+                self._failed[use] += 1
             raise
+        self._failed[use] = 0
         return login
 
     def renew(self, use: SessionUse, login: Login) -> None:

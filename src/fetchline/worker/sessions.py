@@ -23,7 +23,18 @@ from fetchline.interfaces import SessionSpec
 from fetchline.verdict import refusal
 from fetchline.waiting import waits
 
-__all__ = ["OPENING", "SessionUse", "close", "count", "failure", "is_old", "open_", "pause", "slow"]
+__all__ = [
+    "OPENING",
+    "SessionUse",
+    "back_off_s",
+    "close",
+    "count",
+    "failure",
+    "is_old",
+    "open_",
+    "pause",
+    "slow",
+]
 
 _log = logging.getLogger("fetchline.session")
 
@@ -152,6 +163,11 @@ def open_(use: SessionUse) -> tuple[Any, ExitStack]:
             if wait is None:
                 raise
             time.sleep(wait)
+
+
+def back_off_s(failed: int, most: float = 2.0) -> float:
+    """Seconds to wait before another login, after so many that failed in a row."""
+    return min(0.1 * 2.0 ** min(failed - 1, 5), most) if failed and waits() else 0.0
 
 
 def pause(use: SessionUse, error: SessionFailed, failed: int, elapsed: float) -> float | None:
