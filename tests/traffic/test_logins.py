@@ -202,6 +202,29 @@ def test_a_desk_that_lets_nobody_in_is_not_stormed(executor: str) -> None:
     assert len(knocks) <= 100, "thousands, if each item that waits for its next try lets another one try"
 
 
+def test_a_run_does_not_wait_for_a_worker_that_rests_before_its_next_login() -> None:
+    owner: list[int] = []
+    ended: list[float] = []
+
+    class OnlyOne:
+        def __enter__(self) -> Any:
+            owner.append(threading.get_ident())
+            if owner[0] != threading.get_ident():
+                raise ConnectionError("there is one already")
+
+        def __exit__(self, *error: object) -> None: ...
+
+    def work(n: int, *, session: Any = fl.injected) -> None:
+        time.sleep(0.02)
+        ended.append(time.monotonic())
+
+    fetcher = fl.Fetcher.of(work, session=OnlyOne, retry=fl.Try(retry=20, sleep=0.001))
+    # Its rests are 0.1, 0.2, 0.4 and 0.8 s: the last item is done in the middle of the fourth.
+    batch = fl.run(fetcher, range(45), executor="thread", workers=2, progress=None)
+    assert batch.n_failed == 0
+    assert time.monotonic() - ended[-1] < 0.4
+
+
 def test_a_client_that_is_banned_at_its_login_ends_the_run(lane: Lane, log: Log) -> None:
     """Whoever goes on asking may be shut out for longer."""
 
@@ -227,6 +250,9 @@ def test_a_login_that_fails_for_one_worker_only_costs_no_item(serving: Serving) 
             if not banned:
                 banned.append(threading.get_ident())
         if threading.get_ident() in banned:
+            deadline = time.monotonic() + 10
+            while not desk.logins and time.monotonic() < deadline:
+                time.sleep(0.002)  # else an item might come to this one three times, and to nobody else
             raise ConnectionError("this one is not let in")
         return Login(server.url)
 

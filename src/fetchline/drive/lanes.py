@@ -48,7 +48,7 @@ def serve_remote(source: Source, worker: RemoteWorker) -> None:
             lane.make(slot)
             if lane.refused:
                 lane.refused = False
-                gate.wait(source.exile(hand))
+                source.rest(gate, source.exile(hand))
     except BaseException as bug:  # a lane that dies silently would hang the run
         source.broke(bug)
     finally:

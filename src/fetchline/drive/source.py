@@ -18,7 +18,7 @@ from typing import Any
 from fetchline.core.limits import NEVER
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
-from fetchline.drive.gates import Gate, ring, take
+from fetchline.drive.gates import Gate, ThreadGate, ring, take
 from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody
 from fetchline.drive.keeper import Keeper
 from fetchline.drive.named import Pacer
@@ -224,6 +224,16 @@ class Source:
         """Seconds for which a worker that could not log in leaves the work to others."""
         with self.lock:
             return exile_s(hand, self.hands)
+
+    def rest(self, gate: ThreadGate, seconds: float) -> None:
+        """Wait on a worker's thread, at most until the run is over."""
+        with self.lock:
+            if self._over():
+                return
+            self.watchers.add(gate)
+        gate.wait(seconds)
+        with self.lock:
+            self.watchers.discard(gate)
 
     def put_back(self, slot: Slot | None) -> None:
         """Return a slot that was taken and not begun: somebody else may have it."""

@@ -65,7 +65,7 @@ def _serve(source: Source, worker: Worker) -> None:
                     exile = source.exile(hand) if isinstance(error, SessionFailed) else 0.0
                     slot = source.failed(hand, slot, token, error)
                     if exile:
-                        gate.wait(exile)
+                        source.rest(gate, exile)
                 else:
                     hand.shut_out = 0
                     slot = source.done(hand, slot, token, value)
