@@ -88,7 +88,7 @@ def write(frame: pl.DataFrame, name: str) -> None:
         with _replacing(Path(name)) as file:
             getattr(frame, f"write_{_form(name, '--out')}")(file)
     except pl.exceptions.PolarsError as error:
-        raise Trouble(f"{name} cannot hold the frame, so it is not written: {error}; Parquet may") from error
+        raise _cannot_hold(name, error) from error
     except OSError as error:
         if name == "-":
             raise  # a pipe that was closed; click ends quietly
@@ -115,11 +115,16 @@ def sink(rows: pl.LazyFrame, name: str, form: str | None = None) -> None:
             "or none"
         ) from error
     except pl.exceptions.PolarsError as error:
-        raise Trouble(f"{name} cannot hold the frame, so it is not written: {error}; Parquet may") from error
+        raise _cannot_hold(name, error) from error
     except OSError as error:
         if name == "-":
             raise  # as in ``write``
         raise Trouble(f"{name} cannot be written: {error.strerror or error}") from error
+
+
+def _cannot_hold(name: str, error: Exception) -> Trouble:
+    advice = "" if name.lower().endswith(".parquet") else "; a .parquet file may"
+    return Trouble(f"{name} cannot hold the frame, so it is not written: {error}{advice}")
 
 
 def _print_csv(frame: pl.DataFrame) -> None:
