@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger("fetchline")
 _LEAVE_S = 6.5  # longer than our own workers wait for a logout
+_HURRY_S = 0.4  # where threads are stuck: control is to be back 1.5 s after the stop, which gave them 1 s
 _WHOLE = (list, tuple, range, Grid)
 
 
@@ -335,29 +336,33 @@ class Run:
 
     def _leave(self, pool: Any) -> None:
         """Wait for the workers, which close their sessions on leaving; not for those that were given up."""
-        wait = not self.source.gave_up
+        patience = _LEAVE_S
+        if self.source.gave_up:
+            # What could be ended and has not has had its time, and its session with it.
+            patience = 0.1 if self.crew.spec.can_kill else _HURRY_S
         if self._pusher is not None and self._pusher.thread is not None:
-            self._pusher.thread.join(_LEAVE_S if wait else 0.1)
+            self._pusher.thread.join(patience)
             pool = self._pusher.executor  # another one, if it broke
         if self.crew.given is None:
-            # Our own pools have let go of what is stuck; a stranger's would wait for it.
-            self._shut_down(pool, wait and (isinstance(pool, PullExecutor) or self.source.abandoned == 0))
+            self._shut_down(pool, patience)
 
-    def _shut_down(self, pool: Any, wait: bool) -> None:
+    def _shut_down(self, pool: Any, patience: float) -> None:
         """End a pool of the run's own; sessions close there, and a logout that hangs is not waited for."""
-        if not wait or self.program.session is None:
-            pool.shutdown(wait=wait)
-            return
-        ending = threading.Thread(target=pool.shutdown, name="fetchline-ending", daemon=True)
-        ending.start()
-        ending.join(_LEAVE_S)
-        if ending.is_alive():
-            _log.warning(
-                "run %s: a session of %r did not close within %g s, and is left",
-                self.info.id,
-                self.fetcher.name,
-                _LEAVE_S,
-            )
+        if not isinstance(pool, PullExecutor) and self.source.abandoned:
+            pool.shutdown(wait=False)  # our own have let go of what is stuck; a stranger's would wait for it
+        elif self.program.session is None:
+            pool.shutdown(wait=not self.source.gave_up)
+        else:
+            ending = threading.Thread(target=pool.shutdown, name="fetchline-ending", daemon=True)
+            ending.start()
+            ending.join(patience)
+            if ending.is_alive():
+                _log.warning(
+                    "run %s: a session of %r did not close within %g s, and is left",
+                    self.info.id,
+                    self.fetcher.name,
+                    patience,
+                )
 
     # -- on the caller's loop -------------------------------------------------------------------------------
 

@@ -171,14 +171,14 @@ def test_interrupt_keeps_work_that_a_stream_has_handed_out(name: str, script: Ca
 
 
 SESSIONS = """
-import asyncio, os, signal, sys, threading
+import asyncio, os, signal, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import fetchline as fl
 from lanes import Log, Session
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-name = sys.argv[1]
+name, sticks = sys.argv[1], sys.argv[2] == "sticks"
 log = Log(Path("log"))
 
 def session():
@@ -186,13 +186,15 @@ def session():
 
 def finishes_in_its_grace(n, *, session=fl.injected):
     log.note("at", n)
+    if n == 0 and sticks:
+        time.sleep(3600)
     if n < 3:
         log.wait_for("stopping")
     return n
 
 async def finishes_async(n, *, session=fl.injected):
     log.note("at", n)
-    while n < 3 and not log.count("stopping"):
+    while n < 3 and not log.count("stopping") or n == 0 and sticks:
         await asyncio.sleep(0.005)
     return n
 
@@ -209,9 +211,11 @@ try:
     fl.run(fetcher, range(30), executor=executor, progress=None, on_progress=told, **options)
 except KeyboardInterrupt as error:
     print("back", error.batch.values, flush=True)
-if name == "pool":
+if name == "pool" and not sticks:
     executor.shutdown()
 print("sessions", log.count("open"), log.count("close"), flush=True)
+if name == "pool":
+    os._exit(0)  # such a pool's threads are waited for at the end
 """
 
 
@@ -219,13 +223,27 @@ print("sessions", log.count("open"), log.count("close"), flush=True)
 def test_interrupt_keeps_work_that_ends_within_its_second_and_closes_every_session(
     name: str, script: Callable[..., Script]
 ) -> None:
-    run = script(SESSIONS, name)
+    run = script(SESSIONS, name, "ends")
     run.wait_for("stuck")
     run.interrupt(group=True)
     assert json.loads(run.wait_for("back"))[:3] == [0, 1, 2]
     opened, closed = map(int, run.wait_for("sessions").split())
     assert opened == closed
     assert opened >= 1
+    assert run.end(10) == 0, run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("name", ["thread", "process", "asyncio", "pool"])
+def test_interrupt_keeps_work_and_the_sessions_of_all_but_the_stuck_are_closed(
+    name: str, script: Callable[..., Script]
+) -> None:
+    run = script(SESSIONS, name, "sticks")
+    run.wait_for("stuck")
+    run.interrupt(group=False)
+    assert json.loads(run.wait_for("back"))[:2] == [1, 2]
+    opened, closed = map(int, run.wait_for("sessions").split())
+    assert closed == opened - (name != "asyncio")
     assert run.end(10) == 0, run.stderr
     assert "Traceback" not in run.stderr
 

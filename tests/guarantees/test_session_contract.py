@@ -9,6 +9,7 @@ import itertools
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -347,6 +348,28 @@ def test_session_contract_is_broken_only_by_workers_that_are_killed_or_stuck(nam
         if name == "thread":
             assert batch.summary.logins - batch.summary.logouts == 1
             assert batch.summary.abandoned == 1
+    finally:
+        log.note("go")
+
+
+@pytest.mark.parametrize("name", ["process", "thread", "pool"])
+def test_session_contract_holds_for_the_other_workers_when_a_deadline_finds_one_stuck(
+    name: str, log: Log
+) -> None:
+    def sticks(n: int, *, session: Any = fl.injected) -> int:
+        log.note("at")
+        log.wait_for("go") if n == 0 else log.wait_for("at", times=3)
+        return n
+
+    executor = ThreadPoolExecutor(3) if name == "pool" else name
+    options = {} if name == "pool" else {"workers": 3}
+    fetcher = fl.Fetcher.of(sticks, session=spec(log))
+    try:
+        batch = fl.run(fetcher, range(12), executor=executor, deadline=1.5, progress=None, **options)
+        assert batch[0].error_code == "deadline"
+        assert batch.n_succeeded == 11
+        assert (log.count("open"), log.count("close")) == (3, 2)
+        assert (batch.summary.logins, batch.summary.logouts) == (3, 2)
     finally:
         log.note("go")
 
