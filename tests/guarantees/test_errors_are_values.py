@@ -48,6 +48,19 @@ def test_errors_are_values_with_the_traceback_of_the_function(lane: Lane) -> Non
     assert "raise KeyError(n)" in "".join(traceback.format_exception(failure.error))
 
 
+def test_errors_are_values_where_nobody_awaited_what_the_function_returned(lane: Lane) -> None:
+    async def far_away(n: int) -> int:
+        return n
+
+    def forgets(n: int) -> object:
+        return far_away(n) if n == 1 else n
+
+    batch = lane.run(forgets, range(3))
+    assert [batch[0].value, batch[2].value] == [0, 2]
+    assert batch[1].error_code == "error"
+    assert "nobody awaited what the function returned (of the type coroutine)" in batch[1].message
+
+
 def test_errors_are_values_even_where_an_exception_does_not_survive_pickling(lane: Lane) -> None:
     def raises(n: int) -> int:
         if n == 2:

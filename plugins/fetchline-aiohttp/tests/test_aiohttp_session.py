@@ -121,6 +121,15 @@ def test_a_reply_reads_the_same_awaited_or_entered_and_after_the_session_has_end
         assert (reply.status, reply.closed) == (200, True)
 
 
+def test_a_request_that_nobody_awaited_is_an_error_and_no_value(origin: Origin) -> None:
+    @fl.fetcher(session=fl.use("aiohttp", base_url=origin.url))
+    async def forgets(path: str, *, session: Any = fl.injected) -> Any:
+        return session.get(path)
+
+    failure = fl.run(forgets, ["/gzip/5"], progress=None)[0]
+    assert "nobody awaited what the function returned (of the type Asked)" in failure.message
+
+
 def test_the_stream_of_a_reply_is_its_body_from_the_beginning(origin: Origin) -> None:
     async def streamed(opened: Session) -> list[bytes]:
         async with opened.get("/gzip/200000") as reply:

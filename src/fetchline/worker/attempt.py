@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,10 +204,14 @@ def settle(value: Any) -> Any:
         return value
     if kind.__name__ == "LazyFrame" and kind.__module__.startswith("polars"):
         return value.collect()
-    if inspect.iscoroutine(value) or inspect.isasyncgen(value):
+    # Not whatever can be awaited: the futures of others, such as Dask's, are values too.
+    if isinstance(value, Coroutine):
+        value.close()
         raise TypeError(
-            f"the function returned a {kind.__name__}; declare it with `async def` to have it awaited"
+            f"nobody awaited what the function returned (of the type {kind.__name__}): `await` it in an `async def`"
         )
+    if isinstance(value, AsyncGenerator):
+        raise TypeError("the function is an async generator; a fetcher returns one value: collect what it yields")
     _PLAIN.add(kind)
     return value
 
