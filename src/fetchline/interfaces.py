@@ -256,7 +256,8 @@ class SessionSpec:
         max_open: how many may be open at once in a process: a run there has no more workers. None is no limit.
         workers: how many workers a run has, or attempts at once on a loop, where nobody says; None is what the
             executor has by default.
-        expired: exception types, or a predicate, that say the login is no longer valid.
+        expired: exception types, or a predicate, that say the login is no longer valid; one that raises has not
+            said so.
         judge: gives a ``Verdict`` for an exception this session knows, None for any other. It is asked about those of
             opening too: what is permanent there is not tried again by ``login``, and ``stop`` ends the run.
         portable: turns an exception into one that pickles; runs in the worker.
@@ -290,11 +291,20 @@ class SessionSpec:
         if not all(callable(kind) for kind in kinds):
             raise TypeError(
                 f"expired= takes exception types or a function of the exception, not {self.expired!r}; for a status "
-                "write: lambda error: error.response.status_code == 401"
+                'write: lambda error: getattr(getattr(error, "response", None), "status_code", None) == 401'
             )
         for name in ("open_timeout", "max_age"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_seconds(name, getattr(self, name)))
+
+    def is_expired(self, error: BaseException) -> bool:
+        """Whether ``expired`` says that this error means that the login is no longer valid.
+
+        Raises:
+            Exception: whatever the predicate raises.
+        """
+        expired = self.expired
+        return isinstance(error, expired) if isinstance(expired, type | tuple) else bool(expired(error))
 
 
 # -- progress ----------------------------------------------------------------------------------------------

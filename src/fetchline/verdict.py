@@ -101,7 +101,7 @@ class Judge:
             refused = refusal(session, error.__cause__ or error)
             # Another worker may be let in, unless the session says that nobody is.
             return refused if refused is not None and refused.kind == "stop" else None
-        if session is not None and session.expired and _matches(session.expired, error):
+        if session is not None and _is_expired(session, error):
             # A login that is refused though it was made for this attempt will not be better the next time. The first
             # one may have been a session that remembered an old login.
             if attempt > 1 and getattr(error, _FRESH, False):
@@ -278,8 +278,10 @@ def _is_of_connection(error: BaseException) -> bool:
     return isinstance(error, ConnectionError | TimeoutError) or type(error).__name__ in _LOST
 
 
-def _matches(kinds: Any, error: BaseException) -> bool:
-    return isinstance(error, kinds) if isinstance(kinds, type | tuple) else bool(kinds(error))
+def _is_expired(session: SessionSpec, error: BaseException) -> bool:
+    with contextlib.suppress(Exception):  # said by the worker, which asks before
+        return session.is_expired(error)
+    return False
 
 
 def _decides(policy: Try) -> bool:

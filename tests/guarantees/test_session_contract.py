@@ -251,6 +251,30 @@ def test_session_contract_that_expires_is_a_new_login_and_costs_no_retry(
     assert closed_as_often_as_opened(log)
 
 
+def test_session_contract_is_not_ended_by_a_predicate_that_raises(
+    lane: Lane, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor are the retries of what it was asked about."""
+
+    def is_over(error: BaseException) -> bool:
+        return error.response.status == 401  # type: ignore[attr-defined,no-any-return]
+
+    def stumbles(n: int, *, session: Any = fl.injected) -> int:
+        if fl.attempt().number == 1:
+            raise ConnectionError
+        return n
+
+    login = spec(log, expired=is_over)
+    batch = lane.run(lane.fetcher(stumbles, session=login, retry=fl.Try(retry=2, sleep=0)), range(6))
+    assert batch.values == list(range(6))
+    assert closed_as_often_as_opened(log)
+    if not lane.far:
+        told = [
+            r for r in caplog.records if "expired= of session 'probe' raised AttributeError" in r.getMessage()
+        ]
+        assert len(told) == 1
+
+
 def test_session_contract_that_expires_for_all_is_one_new_login_while_the_others_wait(
     log: Log,
 ) -> None:

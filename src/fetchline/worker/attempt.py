@@ -211,7 +211,9 @@ def settle(value: Any) -> Any:
             f"nobody awaited what the function returned (of the type {kind.__name__}): `await` it in an `async def`"
         )
     if isinstance(value, AsyncGenerator):
-        raise TypeError("the function is an async generator; a fetcher returns one value: collect what it yields")
+        raise TypeError(
+            "the function is an async generator; a fetcher returns one value: collect what it yields"
+        )
     _PLAIN.add(kind)
     return value
 

@@ -90,6 +90,9 @@ _tokens: deque[tuple[SessionSpec, Mapping[str, Any], str]] = deque(maxlen=256)
 _tokens_lock = threading.Lock()
 
 
+_told: set[tuple[str, type, type]] = set()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionUse:
     """A session a fetcher asked for: its spec, options for the factory, and where it is injected.
@@ -126,13 +129,18 @@ class SessionUse:
         """Whether the error says that the session is of no use any more; a predicate that raises has not said so."""
         if isinstance(error, WrongAnswer):
             return error.suspect
-        expired = self.spec.expired
-        if isinstance(expired, type | tuple):
-            return isinstance(error, expired)
         try:
-            return bool(expired(error))
+            return self.spec.is_expired(error)
         except Exception as bug:
             error.add_note(f"expired= raised {bug!r}")
+            if (self.token, type(bug), type(error)) not in _told:
+                _told.add((self.token, type(bug), type(error)))
+                _log.warning(
+                    "expired= of session %r raised %r for %r, which is taken for no; told once for each type",
+                    self.spec.name,
+                    bug,
+                    error,
+                )
             return False
 
     def make(self, *, asynchronous: bool) -> Any:
