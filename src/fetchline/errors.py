@@ -119,7 +119,15 @@ class PluginError(FetchlineError, ImportError):
 
 
 class SessionFailed(FetchlineError):
-    """A session could not be opened; the cause is chained."""
+    """A session could not be opened; the cause is chained.
+
+    ``unreachable`` says that nobody answered, or with a 5xx; else the login was refused, took too long, or is at
+    fault itself.
+    """
+
+    def __init__(self, message: str = "", *, unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.unreachable = unreachable
 
 
 class BatchError(FetchlineError):

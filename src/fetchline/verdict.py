@@ -23,7 +23,15 @@ from fetchline.interfaces import SessionSpec, Verdict
 from fetchline.retry import Try
 from fetchline.waiting import waits
 
-__all__ = ["RETRY_AFTER_CAP", "Judge", "note_arrival", "note_freshness", "refusal", "retry_after"]
+__all__ = [
+    "RETRY_AFTER_CAP",
+    "Judge",
+    "is_unreachable",
+    "note_arrival",
+    "note_freshness",
+    "refusal",
+    "retry_after",
+]
 
 _FRESH, _ARRIVED = "_fetchline_fresh", "_fetchline_arrived"
 
@@ -98,26 +106,18 @@ class Judge:
     def _known(self, error: BaseException, failed: int, attempt: int) -> Verdict | None:
         session = self.session
         if isinstance(error, SessionFailed) and session is not None:
-            refused = refusal(session, error.__cause__ or error)
-            # Another worker may be let in, unless the session says that nobody is.
-            return refused if refused is not None and refused.kind == "stop" else None
+            return self._shut_out(session, error, attempt)
         if session is not None and _is_expired(session, error):
             # A login that is refused though it was made for this attempt will not be better the next time. The first
             # one may have been a session that remembered an old login.
             if attempt > 1 and getattr(error, _FRESH, False):
                 return Verdict("permanent", "session")
             return Verdict("expired", "session")
-        answer = _http_answer(error)
-        if answer is not None:
-            status, headers = answer
-            if status in (429, 503):
-                code = "throttled" if status == 429 else "unavailable"
-                pause = retry_after(headers)
-                if pause is not None:
-                    return Verdict("throttled", code, pause)  # type: ignore[arg-type]  # a Literal by the line above
-                if status == 429:
-                    return Verdict("throttled", "throttled", self.policy.delay(attempt) or 0.1)
+        pause = self._asks_for_a_pause(error, attempt)
+        if pause is not None:
+            return pause
         verdict = session.judge(error) if session is not None and session.judge is not None else None
+        answer = _http_answer(error)
         if verdict is None and answer is not None:
             status = answer[0]
             if _is_final(status):
@@ -130,6 +130,28 @@ class Judge:
             return Verdict("retry", verdict.code)
         return verdict
 
+    def _shut_out(self, session: SessionSpec, error: SessionFailed, attempt: int) -> Verdict:
+        refused = refusal(session, error.__cause__ or error)
+        if refused is not None and refused.kind == "stop":
+            return refused
+        # Another worker may be let in.
+        pause = None if error.__cause__ is None else self._asks_for_a_pause(error.__cause__, attempt)
+        if pause is not None:
+            return pause
+        return Verdict("retry", "unavailable" if error.unreachable else "session", alike=True)
+
+    def _asks_for_a_pause(self, error: BaseException, attempt: int) -> Verdict | None:
+        answer = _http_answer(error)
+        if answer is None or answer[0] not in (429, 503):
+            return None
+        status, headers = answer
+        pause = retry_after(headers)
+        if pause is not None:
+            return Verdict("throttled", "throttled" if status == 429 else "unavailable", pause)
+        if status == 429:
+            return Verdict("throttled", "throttled", self.policy.delay(attempt) or 0.1)
+        return None
+
     def _policy(self, error: BaseException, verdict: Verdict, failed: int, elapsed: float) -> Verdict:
         if isinstance(error, AttemptTimeout | SessionFailed | WrongAnswer) or _is_cancellation(error):
             # These are worth another attempt whatever exceptions on= names.
@@ -139,8 +161,8 @@ class Judge:
         else:
             delay = self.policy.judge(error, failed, elapsed)
         if delay is None:
-            return Verdict("permanent", verdict.code)
-        return Verdict("retry", verdict.code, max(delay, verdict.delay))
+            return replace(verdict, kind="permanent", delay=0.0)
+        return replace(verdict, delay=max(delay, verdict.delay))
 
 
 def refusal(session: SessionSpec, error: BaseException) -> Verdict | None:
@@ -150,6 +172,15 @@ def refusal(session: SessionSpec, error: BaseException) -> Verdict | None:
     if verdict is None and answer is not None and _is_final(answer[0]):
         verdict = Verdict("permanent", "session")
     return verdict if verdict is not None and verdict.kind in ("permanent", "stop") else None
+
+
+def is_unreachable(session: SessionSpec, error: BaseException) -> bool:
+    """Whether an error of opening a session says that nobody answered, or with a 5xx."""
+    verdict = session.judge(error) if session.judge is not None else None
+    if verdict is not None:
+        return verdict.code == "unavailable"
+    answer = _http_answer(error)
+    return _code(error) == "unavailable" if answer is None else answer[0] >= 500
 
 
 def note_freshness(error: BaseException, fresh: bool) -> None:

@@ -162,7 +162,7 @@ def test_a_login_that_never_works_is_tried_as_often_as_it_says(serving: Serving)
     server = serving(desk)
     fetcher = fl.Fetcher.of(get, session=login(server.url, login=fl.Try(retry=5, sleep=0.01)))
     batch = fl.run(fetcher, ["only"], workers=1, progress=None, on_error="collect")
-    assert batch[0].error_code == "session"
+    assert batch[0].error_code == "unavailable"  # it answers 503
     assert desk.tried == 5
 
 

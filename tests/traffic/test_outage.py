@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from clients import getting
+from clients import getting, login
 from lanes import Lane, lane_of
+from manners import Desk
 from servers import Answer, Server
 from timing import lasting
 
@@ -72,3 +73,38 @@ def test_after_patience_the_rest_are_unavailable_and_the_run_returns(lane: Lane,
         assert dict(batch.summary.codes) == {"unavailable": 80 - served}
         assert 2.5 <= batch.summary.wall_s < 8
         assert batch.summary.attempts <= 80 + EXTRA_CALLS
+
+
+@lasting(8)
+def test_an_outage_that_begins_before_the_first_login_costs_no_item_either(
+    lane: Lane, serving: Serving
+) -> None:
+    n = 150
+    servers = [serving(Desk(service=0.02)) for _ in KINDS]
+    jobs = []
+    for server, kind in zip(servers, KINDS, strict=True):
+        server.plan_outage(kind, after=0, lasting=5)
+        fetcher = lane.fetcher(use_session, session=login(server.url), retry=fl.Try(retry=3))
+        jobs.append(lane.submit(fetcher, range(n)))
+    for server, job in zip(servers, jobs, strict=True):
+        batch = job.result(timeout=60)
+        outlives(server, batch, n)
+        assert batch.summary.outage_s > 0
+
+
+def test_nobody_answers_at_the_desk_and_nothing_is_tried_again_so_the_run_is_stopped(
+    lane: Lane, serving: Serving
+) -> None:
+    server = serving(Desk())
+    server.plan_outage("refused", after=0, lasting=None)
+    batch = lane.run(lane.fetcher(use_session, session=login(server.url)), range(2000))
+    codes = dict(batch.summary.codes)
+    assert codes["unavailable"] + codes["session"] == 2000
+    assert codes["unavailable"] < 100
+    assert batch[0].message.startswith("SessionFailed: session 'desk' could not be opened: ")
+    assert "no session could be opened for ten items in a row" in batch[1999].message
+
+
+def use_session(n: int, *, session: Any = fl.injected) -> int:
+    session.get(n)
+    return n

@@ -456,6 +456,21 @@ def test_attempt_outside_of_everything_is_a_plain_first_one() -> None:
     attempt.logger.debug("it can be written to")
 
 
+@pytest.mark.parametrize("open_timeout", [None, 5], ids=["here", "aside"])
+def test_attempt_after_a_serial_run_with_a_session_is_none_of_that_run(open_timeout: float | None) -> None:
+    @contextlib.contextmanager
+    def login() -> Iterator[str]:
+        yield "token"
+
+    def fetch(item: str, *, session: Any = fl.injected) -> str:
+        return fl.attempt().key
+
+    spec = fl.SessionSpec(name="token", factory=login, open_timeout=open_timeout)
+    batch = fl.run(make(fetch, session=spec), ["a"], executor="serial", progress=None)
+    assert batch.values == ["a"]
+    assert fl.attempt().key == ""
+
+
 @pytest.mark.parametrize("executor", ["serial", "thread", "process"])
 def test_attempt_in_a_run_knows_key_number_and_deadline(executor: str) -> None:
     def fetch(item: str) -> Any:

@@ -155,7 +155,7 @@ def test_nobody_at_home_is_a_failed_login(server: BaostockServer) -> None:
     fetcher = using(gone, retry=1)
     with fl.testing.no_waiting():
         result = fl.run(fetcher, ["sh.600000"], params={"period": YEAR}, progress=None)[0]
-    assert result.error_code == "session"
+    assert result.error_code == "unavailable"
     assert "ConnectionRefusedError" in result.message
 
 

@@ -234,7 +234,8 @@ class Schedule(Input):
             self._hold_uncharged(slot, troubles, replace(verdict, delay=0.0), now)
         else:
             self._decide(slot, troubles, verdict, now)
-        if verdict.code == "session" and self._lockout.is_complete(settled, self._settled):
+        shut_out = verdict.code == "session" or (verdict.code == "unavailable" and verdict.alike)
+        if shut_out and self._lockout.is_complete(settled, self._settled):
             self.stop("session")
         return True
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import Gate
 from fetchline.errors import FetchlineError
 from fetchline.interfaces import Verdict
-from fetchline.worker.sessions import back_off_s
 
-__all__ = ["Attempted", "Errand", "Hand", "exile_s", "nobody", "too_many_stuck"]
+__all__ = ["Attempted", "Errand", "Hand", "nobody", "too_many_stuck"]
 
 Attempted = tuple[Slot, int, Verdict | None, float]
 """An attempt that has ended: its slot, its number, how it ended and how long it ran, in seconds."""
@@ -55,18 +54,6 @@ class Errand:
     def ring(self) -> None:
         call, self._call = self._call, nobody
         call()
-
-
-def exile_s(hand: Hand, hands: Iterable[Hand]) -> float:
-    """Seconds for which a worker whose login failed once more takes nothing.
-
-    It is idle sooner than those that can log in, and would fail every item before they come to it. Where nobody can,
-    the desk is not stormed; few workers wait less, so that they soon know.
-    """
-    hand.shut_out += 1
-    hands = list(hands)
-    is_alone = all(other.shut_out for other in hands)
-    return back_off_s(hand.shut_out, min(2.0, 0.2 * len(hands)) if is_alone else 2.0)
 
 
 def too_many_stuck(count: int, error: BaseException) -> FetchlineError:

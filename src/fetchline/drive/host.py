@@ -19,7 +19,6 @@ from fetchline.drive.gates import Gate, LoopGate, ThreadGate
 from fetchline.drive.hands import Hand
 from fetchline.drive.interrupts import Interrupts
 from fetchline.drive.source import Source
-from fetchline.errors import SessionFailed
 from fetchline.interfaces import Worker
 from fetchline.worker.attempt import open_sync
 from fetchline.worker.context import current
@@ -308,7 +307,7 @@ class Host(_Desk):
             source.enter(hand)
         except BaseException as error:  # SystemExit in a fetch function is its item's
             self.signals.raising = False
-            exile = source.exile(hand) if isinstance(error, SessionFailed) else 0.0
+            exile = source.exile.sentence(hand, error)
             self._next = source.failed(hand, slot, attempt, error)
             if exile:
                 self._gate.wait(exile)

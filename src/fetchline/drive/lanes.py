@@ -46,9 +46,9 @@ def serve_remote(source: Source, worker: RemoteWorker) -> None:
             _ = worker.process
         while (slot := next_slot(source, hand, gate, worker)) is not None:
             lane.make(slot)
-            if lane.refused:
-                lane.refused = False
-                source.rest(gate, source.exile(hand))
+            if lane.refused is not None:
+                exile, lane.refused = source.exile.sentence(hand, lane.refused), None
+                source.exile.serve(gate, exile)
     except BaseException as bug:  # a lane that dies silently would hang the run
         source.broke(bug)
     finally:
@@ -85,7 +85,7 @@ class _Lane:
         self.left = 0
         self.reported = 0
         self.chunk = 0
-        self.refused = False
+        self.refused: SessionFailed | None = None
 
     def make(self, first: Slot) -> None:
         """Make one chunk, up to its end or its process's."""
@@ -187,7 +187,7 @@ class _Lane:
             self._bring(first, values, array("d", ended), odd)
             if limit is not None and self.left:
                 self._give_back(limit)
-        if self.item_s and not asked and not self.refused:
+        if self.item_s and not asked and self.refused is None:
             self.size = max(1, min(self.size * 4, int(_CHUNK_S / self.item_s), self.most))
         elif asked:
             self.size = 1
@@ -248,7 +248,9 @@ class _Lane:
         """With the lock held."""
         self.left -= 1
         if isinstance(error, SessionFailed):
-            self.refused, self.size = True, 1
+            self.refused, self.size = error, 1
+        else:
+            self.hand.shut_out = 0
         self.source.fail_here(
             self.slots[position], self.tokens[position], error, verdict, now, 0 if self.left else 1
         )

@@ -18,8 +18,9 @@ from typing import Any
 from fetchline.core.limits import NEVER
 from fetchline.core.schedule import Schedule
 from fetchline.core.slots import DONE, Slot
-from fetchline.drive.gates import Gate, ThreadGate, ring, take
-from fetchline.drive.hands import Attempted, Errand, Hand, exile_s, nobody
+from fetchline.drive.exile import Exile
+from fetchline.drive.gates import Gate, ring, take
+from fetchline.drive.hands import Attempted, Errand, Hand, nobody
 from fetchline.drive.keeper import Keeper
 from fetchline.drive.named import Pacer
 from fetchline.interfaces import LoopWorker, Verdict, Worker
@@ -70,6 +71,7 @@ class Source:
         self.weigh: Callable[[Any], float] | None = size_of if schedule.limits.hold < NEVER else None
         self.max_abandoned = max_abandoned
         self.hands: set[Hand] = set()
+        self.exile = Exile(self)
         self.parked: deque[Hand] = deque()
         self.watchers: set[Gate] = set()  # rung at the end, parked or not
         self.host: Gate | None = None
@@ -220,21 +222,6 @@ class Source:
         start()
         return slot_next
 
-    def exile(self, hand: Hand) -> float:
-        """Seconds for which a worker that could not log in leaves the work to others."""
-        with self.lock:
-            return exile_s(hand, self.hands)
-
-    def rest(self, gate: ThreadGate, seconds: float) -> None:
-        """Wait on a worker's thread, at most until the run is over."""
-        with self.lock:
-            if self._over():
-                return
-            self.watchers.add(gate)
-        gate.wait(seconds)
-        with self.lock:
-            self.watchers.discard(gate)
-
     def put_back(self, slot: Slot | None) -> None:
         """Return a slot that was taken and not begun: somebody else may have it."""
         if slot is not None:
@@ -310,7 +297,10 @@ class Source:
     def _spare(self) -> bool:
         """Whether there are more hands than items that may still want one: the input has ended."""
         schedule = self.schedule
-        return schedule.closed and not self.inbox and len(self.hands) > schedule.unsettled
+        if not schedule.closed or self.inbox or len(self.hands) <= schedule.unsettled:
+            return False
+        # The last items are not left to those that could not log in.
+        return len(self.hands) - self.exile.count() > schedule.unsettled
 
     def wake_one(self) -> None:
         """Ring a parked worker, if there is one; call with the lock held."""

@@ -8,7 +8,6 @@ from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
 from fetchline.drive.hands import Hand
 from fetchline.drive.source import Source
-from fetchline.errors import SessionFailed
 from fetchline.interfaces import Worker
 from fetchline.worker.attempt import open_sync
 
@@ -62,10 +61,10 @@ def _serve(source: Source, worker: Worker) -> None:
                 try:
                     value = make(slot)
                 except BaseException as error:  # SystemExit in a fetch function is its item's
-                    exile = source.exile(hand) if isinstance(error, SessionFailed) else 0.0
+                    exile = source.exile.sentence(hand, error)
                     slot = source.failed(hand, slot, token, error)
                     if exile:
-                        source.rest(gate, exile)
+                        source.exile.serve(gate, exile)
                 else:
                     hand.shut_out = 0
                     slot = source.done(hand, slot, token, value)

@@ -161,7 +161,8 @@ class LoopSessions:
             login.leave()
             if not isinstance(error, asyncio.CancelledError) and self._open.get(use) is login:
                 del self._open[use]
-                self._failed[use] += 1
+                # An outage has its own pace.
+                self._failed[use] += not (isinstance(error, SessionFailed) and error.unreachable)
             raise
         self._failed[use] = 0
         return login

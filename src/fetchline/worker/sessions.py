@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 
 from fetchline.errors import SessionFailed, WrongAnswer, text_of
 from fetchline.interfaces import SessionSpec
-from fetchline.verdict import refusal
+from fetchline.verdict import is_unreachable, refusal
 from fetchline.waiting import waits
 
 __all__ = [
@@ -173,9 +173,9 @@ def open_(use: SessionUse) -> tuple[Any, ExitStack]:
             time.sleep(wait)
 
 
-def back_off_s(failed: int, most: float = 2.0) -> float:
+def back_off_s(failed: int) -> float:
     """Seconds to wait before another login, after so many that failed in a row."""
-    return min(0.1 * 2.0 ** min(failed - 1, 5), most) if failed and waits() else 0.0
+    return min(0.1 * 2.0 ** min(failed - 1, 5), 2.0) if failed and waits() else 0.0
 
 
 def pause(use: SessionUse, error: SessionFailed, failed: int, elapsed: float) -> float | None:
@@ -221,7 +221,7 @@ def _open_aside(use: SessionUse, timeout: float) -> tuple[Any, ExitStack]:
         elif held is not None:
             close(held[1], use)  # too late: nobody wants it
 
-    context = copy_context()
+    context, before = copy_context(), copy_context()
     threading.Thread(target=context.run, args=(work,), name="fetchline-login", daemon=True).start()
     try:
         try:
@@ -235,24 +235,28 @@ def _open_aside(use: SessionUse, timeout: float) -> tuple[Any, ExitStack]:
             close(opened.result()[1], use)
         raise
     # What the opening set for the function to see, and what the closing will put back, is in the thread's context.
-    _follow(context)
+    _follow(context, before)
 
     def close_there() -> None:
+        before = context.copy()
         try:
             context.run(stack.close)
         finally:
-            _follow(context)
+            _follow(context, before)
 
     outer = ExitStack()
     outer.callback(close_there)
     return value, outer
 
 
-def _follow(context: Context) -> None:
-    """Have the variables of another context here."""
+def _follow(context: Context, before: Context) -> None:
+    """Have here what has changed in another context."""
     for variable, new in context.items():
-        if variable.get(None) is not new:
+        if before.get(variable, _UNSET) is not new:
             variable.set(new)
+
+
+_UNSET = object()
 
 
 def slow(use: SessionUse, timeout: float) -> SessionFailed:
@@ -269,5 +273,6 @@ def close(stack: ExitStack, use: SessionUse) -> None:
 
 def failure(use: SessionUse, error: Exception) -> SessionFailed:
     return SessionFailed(
-        f"session {use.spec.name!r} could not be opened: {type(error).__name__}: {text_of(error)}"
+        f"session {use.spec.name!r} could not be opened: {type(error).__name__}: {text_of(error)}",
+        unreachable=is_unreachable(use.spec, error),
     )

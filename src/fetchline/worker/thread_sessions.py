@@ -109,7 +109,8 @@ class _Shared:
         with self.lock:
             if self.failed is not None:
                 # It failed while this one waited: trying again for each would lock an account.
-                raise SessionFailed(str(self.failed)) from self.failed.__cause__
+                failed = self.failed
+                raise SessionFailed(str(failed), unreachable=failed.unreachable) from failed.__cause__
             if self.held is not None:
                 return False
             try:
