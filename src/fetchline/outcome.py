@@ -24,7 +24,10 @@ def outcome(run: Run, *, interrupted: bool) -> Batch[Any]:
     summary = batch.summary
     if source.bug is not None:
         bug = source.bug
-        raise BatchError(f"the run of {name!r} broke: {type(bug).__name__}: {bug}", batch) from bug
+        raise BatchError(
+            f"the run of {name!r} broke: {type(bug).__name__}: {bug} (what was finished is in this exception's .batch)",
+            batch,
+        ) from bug
     if interrupted:
         done = summary.total - summary.codes["cancelled"]
         where = "had been handed out" if run.emits else "are in this exception's .batch"

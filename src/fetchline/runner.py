@@ -53,7 +53,9 @@ def run(fetcher: Any, items: Iterable[Any], **options: Any) -> Batch[Any]:
         TypeError, ValueError: an option, an item or the signature does not fit; nothing was started.
         BatchFailed: ``on_error="raise"`` and an item failed; its error is the cause.
         InputFailed: the iterable raised; its error is the cause.
-        BatchInterrupted: Ctrl-C. All four carry the partial ``batch``.
+        BatchInterrupted: Ctrl-C.
+        BatchError: the run cannot go on: too many attempts are stuck past their timeout in threads. All of these
+            carry the partial ``batch``.
 
     >>> def double(n: int) -> int:
     ...     return 2 * n

@@ -93,6 +93,19 @@ def test_on_error_raise_stops_and_writes_what_there_is(invoke: Invoke, tmp_path:
     assert pl.read_csv(tmp_path / "f.csv")["error_code"].to_list() == ["error", "cancelled"]
 
 
+def test_a_run_that_breaks_says_why(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "stuck.py").write_text(
+        "import time, fetchline as fl\n"
+        "@fl.fetcher(timeout=0.2)\n"
+        "def stuck(n: int) -> int:\n"
+        "    return time.sleep(n % 2 * 3600) or n\n"
+    )
+    ended = command("run", "stuck", *map(str, range(30)), "--app", "stuck.py", "--workers", "1")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("fetchline: the run broke: 3 attempts are stuck past their timeout")
+    assert "cancelled" in ended.stderr
+
+
 def test_a_deadline_ends_the_run_with_exit_code_1(command: Command, app: str, tmp_path: Path) -> None:
     arguments = ["shop.stuck", "0", "1", "2", "3", "-j", "1", "--deadline", "0.5s", "--out", "o.csv"]
     ended = command("--app", app, "run", *arguments)

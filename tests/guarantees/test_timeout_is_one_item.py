@@ -164,8 +164,30 @@ def test_timeout_is_one_item_until_too_many_threads_are_stuck() -> None:
         return n
 
     try:
-        with pytest.raises(fl.FetchlineError, match="stuck past their timeout"):
+        with pytest.raises(
+            fl.BatchError, match=r"stuck past their timeout.*in this exception's \.batch"
+        ) as caught:
             fl.run(fl.Fetcher.of(sticks, timeout=0.1), range(100), workers=2, progress=None)
+        assert caught.value.batch.summary.codes["timeout"] >= 4
+    finally:
+        release.set()
+
+
+def test_timeout_is_one_item_with_one_worker_and_retries_too() -> None:
+    """When the last of its attempts makes too many, everything else is done, and there is nothing to stop."""
+    release = threading.Event()
+
+    def sticks(n: int) -> int:
+        if n == 1:
+            release.wait(20)
+        return n
+
+    fetcher = fl.Fetcher.of(sticks, timeout=0.3, retry=fl.Try(3, sleep=0.1))
+    try:
+        batch = fl.run(fetcher, range(4), workers=1, progress=None)
+        assert batch.values == [0, 2, 3]
+        assert (batch[1].error_code, batch[1].attempts) == ("timeout", 3)
+        assert batch.complete
     finally:
         release.set()
 

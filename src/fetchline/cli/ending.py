@@ -18,7 +18,14 @@ from fetchline.cli.signals import Signals
 from fetchline.cli.streams import printing_to_standard_error
 from fetchline.cli.tables import check_target, write
 from fetchline.cli.text import columns, fitted, one_line
-from fetchline.errors import BatchError, BatchInterrupted, StoredError, StoreError
+from fetchline.errors import (
+    BatchCancelled,
+    BatchError,
+    BatchFailed,
+    BatchInterrupted,
+    StoredError,
+    StoreError,
+)
 from fetchline.items import Grid
 from fetchline.summary import counted
 
@@ -57,6 +64,8 @@ def run_batch(
             return signals.exit_code
         except BatchError as stop:
             batch = stop.batch
+            if not isinstance(stop, BatchFailed | BatchCancelled):
+                click.echo(f"fetchline: the run broke: {one_line(str(stop.__cause__ or stop))}", err=True)
         except StoreError as stop:
             if stop.batch is None:  # nothing was started
                 raise

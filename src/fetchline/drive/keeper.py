@@ -96,7 +96,7 @@ class Keeper:
                 return
             source.hands.discard(hand)
             source.abandoned += 1
-            stuck = source.abandoned
-        if stuck > source.max_abandoned:
+            stuck, is_over = source.abandoned, source.schedule.finished
+        if stuck > source.max_abandoned and not is_over:
             source.broke(too_many_stuck(stuck, error))
         hand.replace()
