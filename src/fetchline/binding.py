@@ -1,16 +1,18 @@
-"""Whether a fetcher's signature can take its items: asked before anything starts."""
+"""Whether a fetcher can take its items, and a session its options: asked before anything starts."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fetchline.fetchers import Fetcher
+from fetchline.interfaces import SessionSpec
 from fetchline.items import Args
 from fetchline.worker.sessions import SessionUse
 
-__all__ = ["bind_check", "bind_item"]
+__all__ = ["bind_check", "bind_item", "bind_session"]
 
 
 def bind_check(
@@ -28,7 +30,7 @@ def bind_check(
         raise TypeError(
             f"params names {use.parameter!r}, where {fetcher.name!r} gets its session; leave it out of params"
         )
-    signature = _signature(fetcher)
+    signature = _signature(fetcher.function)
     unknown = _unknown(signature, params)
     if unknown:
         raise TypeError(_sentence(fetcher, signature, f"params names {unknown[0]!r}, which it does not take"))
@@ -51,7 +53,7 @@ def bind_item(
     Raises:
         TypeError: what does not fit, and the signature.
     """
-    signature = _signature(fetcher)
+    signature = _signature(fetcher.function)
     if signature is None:
         return None
     session = {use.parameter: None} if use is not None and use.parameter is not None else {}
@@ -65,9 +67,51 @@ def bind_item(
         raise TypeError(_sentence(fetcher, signature, f"cannot take {repr(item)[:200]}: {error}")) from None
 
 
-def _signature(fetcher: Fetcher[Any, Any, Any]) -> inspect.Signature | None:
+def bind_session(fetcher: Fetcher[Any, Any, Any], spec: SessionSpec, options: Mapping[str, Any]) -> None:
+    """Refuse a session that could be opened for no item.
+
+    Raises:
+        TypeError: it is for async functions only, its factory gives no context manager, or the factory does not
+            take these options.
+    """
+    session = f"session {spec.name!r}"
+    factory = spec.async_factory if fetcher.is_async and spec.async_factory is not None else spec.factory
+    only_async = factory is None or (
+        isinstance(factory, type) and hasattr(factory, "__aenter__") and not hasattr(factory, "__enter__")
+    )
+    if only_async and not fetcher.is_async:
+        summary = f": {spec.summary}" if spec.summary else ""
+        raise TypeError(f"{fetcher.name!r} is not async, but {session} is for async functions only{summary}")
+    if inspect.isgeneratorfunction(factory) or inspect.isasyncgenfunction(factory):
+        wrapper = "asynccontextmanager" if inspect.isasyncgenfunction(factory) else "contextmanager"
+        raise TypeError(
+            f"{session} of {fetcher.name!r} is a bare generator: decorate it with @contextlib.{wrapper}"
+        )
+    if inspect.iscoroutinefunction(factory):
+        raise TypeError(
+            f"{session} of {fetcher.name!r} is a coroutine function, which cannot be closed; write an async "
+            "generator that yields the session once, and decorate it with @contextlib.asynccontextmanager"
+        )
+    if options and spec.accepts is not None:
+        known = sorted(spec.accepts())
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+                raise TypeError(f"{session} of {fetcher.name!r} takes no {name!r}; {hint}")
+    signature = _signature(factory)
     try:
-        return inspect.signature(fetcher.function)
+        if signature is not None:
+            signature.bind(**options)
+    except TypeError as error:
+        raise TypeError(
+            f"{session} of {fetcher.name!r} cannot be opened: {error}; its signature is {signature}"
+        ) from None
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
     except (TypeError, ValueError):
         return None  # some built-ins have none
 

@@ -303,7 +303,7 @@ class Catalog:
             return f"Try: pip install fetchline-{top}"
         near = get_close_matches(top, [plugin.name for plugin in self._installed.seen()], n=1)
         if near:
-            return f"A plugin named {near[0]!r} is installed."
+            return f"Did you mean {near[0]!r}, a plugin that is installed?"
         return f"Perhaps a plugin named fetchline-{top} may provide it." if top.isidentifier() else ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fetchline.binding import bind_session
 from fetchline.catalog import catalog
 from fetchline.config import BatchConfig, resolve
 from fetchline.executors import Crew, choose
@@ -38,7 +39,7 @@ def registry_of(options: Mapping[str, Any], config: BatchConfig | None) -> Any:
 
 
 def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
-    """Resolve what the fetcher declared as ``session=``."""
+    """Resolve what the fetcher declared as ``session=``; refuses what could be opened for no item."""
     session, parameter = fetcher.policies.session, fetcher.session_parameter
     if session is None:
         if parameter is not None:
@@ -55,16 +56,7 @@ def session_use(fetcher: Fetcher[Any, Any, Any]) -> SessionUse | None:
         session = SessionSpec(name=name, factory=session)
     if session.login is not None:
         session = replace(session, login=Try.of(session.login))
-    only_async = session.factory is None or (
-        isinstance(session.factory, type)
-        and hasattr(session.factory, "__aenter__")
-        and not hasattr(session.factory, "__enter__")
-    )
-    if only_async and not fetcher.is_async:
-        raise TypeError(
-            f"{fetcher.name!r} is not async, but session {session.name!r} is for async functions only"
-            + (f": {session.summary}" if session.summary else "")
-        )
+    bind_session(fetcher, session, options)
     return SessionUse.of(session, options, parameter)
 
 

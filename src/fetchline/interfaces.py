@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
 from contextvars import Context
@@ -40,6 +41,7 @@ __all__ = [
     "VerdictKind",
     "Worker",
     "held_back",
+    "keywords",
 ]
 
 # -- naming a backend with options -------------------------------------------------------------------------
@@ -251,6 +253,8 @@ class SessionSpec:
         name: what a user writes, ``session="name"``.
         factory: ``factory(**options)`` gives a context manager; for sync functions.
         async_factory: ``async_factory(**options)`` gives an async context manager; for async functions.
+        accepts: gives the names of the options, for a factory that takes any and imports what knows them; a name it
+            does not give is refused before anything starts. Other factories are asked for their signature.
         scope: ``attempt``, ``worker`` (a thread, a process, a loop) or ``process``.
         thread_safe: False refuses a scope that shares one session between threads.
         max_open: how many may be open at once in a process: a run there has no more workers. None is no limit.
@@ -272,6 +276,7 @@ class SessionSpec:
     name: str
     factory: Callable[..., AbstractContextManager[Any]] | None = None
     async_factory: Callable[..., AbstractAsyncContextManager[Any]] | None = None
+    accepts: Callable[[], Collection[str]] | None = None
     scope: SessionScope = "worker"
     thread_safe: bool = True
     max_open: int | None = None
@@ -287,6 +292,8 @@ class SessionSpec:
     def __post_init__(self) -> None:
         if self.scope not in ("attempt", "worker", "process"):
             raise ValueError(f'scope must be "attempt", "worker" or "process", not {self.scope!r}')
+        if self.factory is None and self.async_factory is None:
+            raise TypeError(f"session {self.name!r} needs a factory=, or an async_factory=")
         kinds = self.expired if isinstance(self.expired, tuple) else (self.expired,)
         if not all(callable(kind) for kind in kinds):
             raise TypeError(
@@ -305,6 +312,17 @@ class SessionSpec:
         """
         expired = self.expired
         return isinstance(error, expired) if isinstance(expired, type | tuple) else bool(expired(error))
+
+
+def keywords(*functions: Callable[..., Any]) -> set[str]:
+    """Give the names of the keyword arguments of functions or classes, for ``SessionSpec.accepts``.
+
+    >>> sorted(keywords(lambda base_url, *, total=None, **options: None))
+    ['base_url', 'total']
+    """
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = (inspect.signature(function).parameters.values() for function in functions)
+    return {parameter.name for some in parameters for parameter in some if parameter.kind in named}
 
 
 # -- progress ----------------------------------------------------------------------------------------------

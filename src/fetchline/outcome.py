@@ -25,7 +25,7 @@ def outcome(run: Run, *, interrupted: bool) -> Batch[Any]:
     if source.bug is not None:
         bug = source.bug
         raise BatchError(
-            f"the run of {name!r} broke: {type(bug).__name__}: {bug} (what was finished is in this exception's .batch)",
+            f"the run of {name!r} broke: {type(bug).__name__}: {bug} (what was finished is in its .batch)",
             batch,
         ) from bug
     if interrupted:

@@ -204,14 +204,14 @@ def test_every_kind_of_backend_comes_from_a_plugin(site: Site) -> None:
 @hookimpl
 def fetchline_register_executors(): return [ExecutorSpec(name="wats", factory=dict, remote=True)]
 @hookimpl
-def fetchline_register_sessions(): return (SessionSpec(name="wats", max_open=2),)
+def fetchline_register_sessions(): return (SessionSpec(name="wats", factory=dict, max_open=2),)
 @hookimpl
 def fetchline_register_stores(): yield StoreSpec(name="wats", factory=dict, schemes=("wats",))
 """
     site.add("fetchline-wats", source, namespace="wats")
     found = site.catalog()
     assert found.executor("wats") == ExecutorSpec(name="wats", factory=dict, remote=True)
-    assert found.session("wats") == SessionSpec(name="wats", max_open=2)
+    assert found.session("wats") == SessionSpec(name="wats", factory=dict, max_open=2)
     assert found.store("wats") == StoreSpec(name="wats", factory=dict, schemes=("wats",))
 
 
@@ -288,7 +288,7 @@ def test_a_broken_import_is_tried_once(site: Site) -> None:
             "which is no sequence",
         ),
         (
-            "def fetchline_register_progress(): return [SessionSpec(name='wats')]",
+            "def fetchline_register_progress(): return [SessionSpec(name='wats', factory=dict)]",
             "which is no ProgressSpec",
         ),
         (
@@ -336,7 +336,7 @@ def test_an_unknown_name_lists_what_is_known_and_what_may_provide_it(empty: Cata
 
 def test_a_misspelt_name_of_an_installed_plugin_finds_it_unimported(site: Site) -> None:
     module = site.add("fetchline-wats", progress_plugin("wats"), namespace="wats")
-    with pytest.raises(UnknownName, match="A plugin named 'wats' is installed"):
+    with pytest.raises(UnknownName, match=r"Did you mean 'wats', a plugin that is installed\?"):
         site.catalog().progress("watts")
     assert module not in sys.modules
 

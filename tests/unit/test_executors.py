@@ -457,7 +457,7 @@ def test_a_process_pool_runs_functions_of_test_modules_by_name() -> None:
 
 @pytest.mark.parametrize("executor", [None, "thread", "process", "asyncio", "serial"])
 def test_a_session_says_how_many_workers_there_are_where_nobody_does(executor: str | None) -> None:
-    shy = fl.SessionSpec(name="shy", workers=1)
+    shy = fl.SessionSpec(name="shy", factory=dict, workers=1)
     asynchronous = executor == "asyncio"
     assert choose(executor, asynchronous=asynchronous, session=shy).concurrency == 1
     if executor != "serial":

@@ -207,6 +207,55 @@ def test_a_factory_of_what_is_no_context_manager_fails_its_items_by_name() -> No
     assert "something" in failure.message and "no context manager" in failure.message
 
 
+def bare() -> Iterator[str]:
+    yield "token"
+
+
+async def abare() -> AsyncIterator[str]:
+    yield "token"
+
+
+async def coroutine() -> str:
+    return "token"
+
+
+@pytest.mark.parametrize(
+    ("factory", "why"),
+    [
+        (bare, r"is a bare generator: decorate it with @contextlib\.contextmanager"),
+        (abare, r"is a bare generator: decorate it with @contextlib\.asynccontextmanager"),
+        (coroutine, "is a coroutine function, which cannot be closed"),
+        (Log, r"cannot be opened: missing a required argument: 'path'; its signature is \(path"),
+    ],
+)
+def test_a_session_that_could_be_opened_for_no_item_is_refused_beforehand(factory: Any, why: str) -> None:
+    for function in (get, aget):
+        with pytest.raises(TypeError, match=why):
+            fl.run(using(function, factory), ["a"], **QUIET)
+        with pytest.raises(TypeError, match=why):
+            fl.plan(using(function, factory), ["a"])
+
+
+def test_an_option_that_a_session_does_not_take_is_refused_beforehand(named: Any, book: Book) -> None:
+    named("unit.log")
+    with pytest.raises(TypeError, match="got an unexpected keyword argument 'pathh'"):
+        fl.run(using(get, fl.use("unit.log", path=str(book.path), pathh="")), ["a"], **QUIET)
+    named("unit.any", factory=lambda **options: Log(**options), accepts=lambda: ["path", "name"])
+    with pytest.raises(
+        TypeError, match=r"session 'unit.any' of 'get' takes no 'pathh'; did you mean 'path'\?"
+    ):
+        fl.run(using(get, fl.use("unit.any", pathh="")), ["a"], **QUIET)
+    with pytest.raises(TypeError, match=r"takes no 'colour'; it takes name, path"):
+        fl.plan(using(get, fl.use("unit.any", colour="")), ["a"])
+    assert fl.run(using(get, fl.use("unit.any", path=str(book.path))), ["a"], **QUIET).values == ["s:a"]
+    book.check(1)
+
+
+def test_a_spec_without_a_factory_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"session 'v' needs a factory=, or an async_factory="):
+        fl.SessionSpec(name="v")
+
+
 def test_a_parameter_that_waits_for_a_session_wants_one_declared() -> None:
     with pytest.raises(TypeError, match=r"wants a session in 'session', but declares none"):
         fl.run(get, ["a"], **QUIET)

@@ -431,3 +431,12 @@ def test_a_write_whose_answer_breaks_off_is_not_sent_again(origin: Origin) -> No
     fetcher = fl.Fetcher.of(write, session=options, retry=fl.Try(retry=3, sleep=0), idempotent=False)
     batch = fl.run(fetcher, ["/cut"], progress=None)
     assert (batch[0].error_code, origin.count("/cut")) == ("unknown_outcome", 1)
+
+
+def test_an_option_that_it_does_not_take_is_refused_before_anything_starts() -> None:
+    @fl.fetcher("aiohttp.misspelt", session=fl.use("aiohttp", base_ulr=1))
+    async def misspelt(item: str, *, session: Any = fl.injected) -> str:
+        raise AssertionError("called")
+
+    with pytest.raises(TypeError, match=r"takes no 'base_ulr'; did you mean 'base_url'\?"):
+        fl.run(misspelt, ["a"], progress=None)

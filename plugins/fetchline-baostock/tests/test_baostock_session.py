@@ -560,3 +560,12 @@ def test_the_package_by_itself_is_as_it_was(
     assert baostock.query_stock_basic("sh.600002").get_row_data()[0] == "sh.600002"
     baostock.logout()
     assert re.findall(r"log\w+ success!", capsys.readouterr().out) == ["login success!", "logout success!"]
+
+
+def test_an_option_that_it_does_not_take_is_refused_before_anything_starts() -> None:
+    @fl.fetcher("baostock.misspelt", session=fl.use("baostock", pasword=1))
+    def misspelt(item: str, *, session: Any = fl.injected) -> str:
+        raise AssertionError("called")
+
+    with pytest.raises(TypeError, match=r"takes no 'pasword'; did you mean 'password'\?"):
+        fl.run(misspelt, ["a"], progress=None)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from fetchline_httpx import HTTPFailure, async_client, client, fetchline_register_sessions, judge, portable
 
+import fetchline as fl
 from fetchline.catalog import Catalog
 from fetchline.errors import AttemptTimeout
 from fetchline.http import PERMANENT, UNDECODABLE, BodyTooLarge
@@ -303,3 +304,12 @@ def test_a_failure_of_an_unread_stream_has_no_body(origin: Origin) -> None:
 def test_errors_without_a_response_stay_as_they_are(get: Get) -> None:
     for error in (error_of(lambda: get("/cut")), ValueError("mine")):
         assert portable(error) is error
+
+
+def test_an_option_that_it_does_not_take_is_refused_before_anything_starts() -> None:
+    @fl.fetcher("httpx.misspelt", session=fl.use("httpx", base_ulr=1))
+    def misspelt(item: str, *, session: Any = fl.injected) -> str:
+        raise AssertionError("called")
+
+    with pytest.raises(TypeError, match=r"takes no 'base_ulr'; did you mean 'base_url'\?"):
+        fl.run(misspelt, ["a"], progress=None)

@@ -306,3 +306,12 @@ def test_a_judge_knows_nothing_of_others_errors() -> None:
     assert spec.judge is not None
     assert spec.judge(ValueError("mine")) is None
     assert spec.judge(OSError("mine")) is None
+
+
+def test_an_option_that_it_does_not_take_is_refused_before_anything_starts() -> None:
+    @fl.fetcher("wats.misspelt", session=fl.use("wats", base_ulr=1))
+    async def misspelt(item: str, *, session: Any = fl.injected) -> str:
+        raise AssertionError("called")
+
+    with pytest.raises(TypeError, match=r"takes no 'base_ulr'; did you mean 'base_url'\?"):
+        fl.run(misspelt, ["a"], progress=None)

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fetchline.hookspecs import hookimpl
-from fetchline.interfaces import SessionSpec
+from fetchline.interfaces import SessionSpec, keywords
 from fetchline.retry import Try
 from fetchline_baostock.errors import BaostockError, expired, judge, passes
 
@@ -27,9 +27,17 @@ def session(**options: Any) -> Session:
     return Session(**options)
 
 
+def options() -> set[str]:
+    """Give the names of all options."""
+    from fetchline_baostock.sessions import Session
+
+    return keywords(Session)
+
+
 _SPEC = SessionSpec(
     name="baostock",
     factory=session,
+    accepts=options,
     workers=1,
     expired=expired,
     judge=judge,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fetchline.hookspecs import hookimpl
 from fetchline.http import HTTPFailure
-from fetchline.interfaces import SessionSpec
+from fetchline.interfaces import SessionSpec, keywords
 from fetchline_httpx.errors import judge, portable
 
 if TYPE_CHECKING:
@@ -35,6 +35,15 @@ def async_client(**options: Any) -> AbstractAsyncContextManager[httpx.AsyncClien
     return AsyncClient(**options)
 
 
+def options() -> set[str]:
+    """Give the names of all options."""
+    import httpx
+
+    from fetchline_httpx.clients import Client
+
+    return keywords(Client, httpx.Client)
+
+
 @hookimpl
 def fetchline_register_sessions() -> list[SessionSpec]:
     return [
@@ -42,6 +51,7 @@ def fetchline_register_sessions() -> list[SessionSpec]:
             name="httpx",
             factory=client,
             async_factory=async_client,
+            accepts=options,
             judge=judge,
             portable=portable,
             summary="an httpx client for each worker",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fetchline.hookspecs import hookimpl
-from fetchline.interfaces import SessionSpec
+from fetchline.interfaces import SessionSpec, keywords
 from fetchline_wats.errors import Answer, expired, judge, portable
 
 if TYPE_CHECKING:
@@ -26,12 +26,22 @@ def session(**options: Any) -> Client:
     return Client(**options)
 
 
+def options() -> set[str]:
+    """Give the names of all options."""
+    from pywats import AsyncWATS
+
+    from fetchline_wats.clients import Client
+
+    return keywords(Client, AsyncWATS)
+
+
 @hookimpl
 def fetchline_register_sessions() -> list[SessionSpec]:
     return [
         SessionSpec(
             name="wats",
             async_factory=session,
+            accepts=options,
             expired=expired,
             judge=judge,
             portable=portable,
