@@ -35,7 +35,7 @@ class Summary:
         refused: attempts that were answered with 429.
         found: attempts at once and starts a second that an adaptive pace came to; None where it found no limit.
         logins, logouts: sessions opened and closed, in this process and in worker processes of ours.
-        abandoned: attempts left running past their timeout or past the end of the run.
+        abandoned: attempts that still run when the run has ended: past their timeout, or past its stop.
         observer_errors: errors of observer plugins, logged and isolated.
         stopped: why the run ended early, or None.
         advice: what would make the next run better.
@@ -84,7 +84,7 @@ class Summary:
                 'pace="adaptive", avoids the refusals'
             )
         held = self.limited_s - self.cooled_s - self.outage_s
-        if held > 0.5 * self.wall_s and self.wall_s > 1 and self.found == (None, None):
+        if self.succeeded and held > 0.5 * self.wall_s and self.wall_s > 1 and self.found == (None, None):
             out.append(
                 f"the pace decided how long the run took: for {held:.1f} s of {self.wall_s:.1f} s a worker was free "
                 "and had to wait; more of them will not be faster"
