@@ -102,12 +102,12 @@ class UnknownName(FetchlineError, LookupError):
     def __str__(self) -> str:
         near = difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.5)
         if near:
-            rest = f"; did you mean {' or '.join(map(repr, near))}?"
+            rest = f"did you mean {' or '.join(map(repr, near))}?"
         elif self.known:
-            rest = f"; known: {', '.join(self.known[:12])}{', ...' if len(self.known) > 12 else ''}."
+            rest = f"known: {', '.join(self.known[:12])}{', ...' if len(self.known) > 12 else ''}."
         else:
-            rest = "." if self.hint else f"; no {self.kind} is registered yet."
-        return f"no {self.kind} is named {self.name!r}{rest}{' ' + self.hint if self.hint else ''}"
+            rest = f"no {self.kind} is registered yet."
+        return f"no {self.kind} is named {self.name!r}; {rest}{' ' + self.hint if self.hint else ''}"
 
 
 class DuplicateName(FetchlineError, ValueError):

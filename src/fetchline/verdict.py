@@ -176,7 +176,9 @@ def refusal(session: SessionSpec, error: BaseException) -> Verdict | None:
 
 def is_unreachable(session: SessionSpec, error: BaseException) -> bool:
     """Whether an error of opening a session says that nobody answered, or with a 5xx."""
-    verdict = session.judge(error) if session.judge is not None else None
+    verdict = None
+    with contextlib.suppress(Exception):  # it is asked again when the attempt is judged, and found out then
+        verdict = session.judge(error) if session.judge is not None else None
     if verdict is not None:
         return verdict.code == "unavailable"
     answer = _http_answer(error)
