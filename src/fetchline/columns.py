@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fetchline.errors import FetchlineError
+from fetchline.errors import FetchlineError, text_of
 from fetchline.interfaces import Verdict
 from fetchline.items import key_of
 from fetchline.results import ErrorCode, Failure, Origin, Result, Success
@@ -146,7 +146,13 @@ def to_result(
     if verdict.kind == "stop" and verdict.code in _STOPS:
         why = _STOPS[verdict.code]
         how = f"after {attempts} attempt{'s' * (attempts != 1)}" if attempts else "before it started"
-        error = FetchlineError(f"{why} {how}")
+        # An error of the item's own, or the one that everything was stopped for.
+        of = (
+            f": {type(value).__name__}: {text_of(value)}"
+            if value is not None and verdict.code == "session"
+            else ""
+        )
+        error = FetchlineError(f"{why} {how}{of}")
         error.__cause__ = value
     return Failure(error, key, index, item, attempts, waited_s, ran_s, verdict.code, reading.call)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
@@ -181,8 +183,8 @@ def test_a_login_that_is_refused_is_not_tried_again_by_its_own_policy(lane: Lane
     assert log.count("login") == 1
 
 
-@pytest.mark.parametrize("executor", ["serial", "thread", "asyncio"])
-def test_a_desk_that_lets_nobody_in_is_not_stormed(executor: str) -> None:
+@pytest.mark.parametrize("name", ["serial", "thread", "asyncio", "pool"])
+def test_a_desk_that_lets_nobody_in_is_not_stormed(name: str) -> None:
     knocks: list[float] = []
 
     class Refused:
@@ -195,11 +197,26 @@ def test_a_desk_that_lets_nobody_in_is_not_stormed(executor: str) -> None:
     async def get_async(n: int, *, session: Any = fl.injected) -> int:
         return n
 
-    function: Any = get_async if executor == "asyncio" else get
+    function: Any = get_async if name == "asyncio" else get
     fetcher = fl.Fetcher.of(function, session=Refused, retry=fl.Try(retry=3, sleep=0.05))
-    batch = fl.run(fetcher, range(2000), executor=executor, progress=None)
+    with lane_of(name, 10) as lane:
+        batch = fl.run(fetcher, range(2000), executor=lane.executor, progress=None)
     assert batch.summary.codes["session"] == 2000
+    assert batch[1999].message.endswith("RuntimeError: wrong password"), batch[1999].message
+    assert isinstance(batch[1999].error.__cause__, fl.SessionFailed)
     assert len(knocks) <= 100, "thousands, if each item that waits for its next try lets another one try"
+
+
+def test_a_desk_is_not_stormed_from_the_processes_of_others(log: Log) -> None:
+    def refused() -> Any:
+        log.note("knock")
+        raise RuntimeError("wrong password")
+
+    fetcher = fl.Fetcher.of(get, session=refused, retry=fl.Try(retry=3, sleep=0.05))
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        batch = fl.run(fetcher, range(2000), executor=pool, progress=None)
+    assert batch.summary.codes["session"] == 2000
+    assert log.count("knock") <= 100
 
 
 def test_a_run_does_not_wait_for_a_worker_that_rests_before_its_next_login() -> None:

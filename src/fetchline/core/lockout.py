@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fetchline.interfaces import Verdict
+
 __all__ = ["Lockout"]
 
 _MOST = 10
@@ -16,14 +18,15 @@ class Lockout:
         self._count = 0
         self._settled = -1
 
-    def is_complete(self, before: int, after: int) -> bool:
-        """Take an attempt that failed so; whether it is one too many without anything else in between.
+    def is_complete(self, verdict: Verdict, before: int, after: int) -> bool:
+        """Take an attempt that failed; whether it is one too many for want of a session with nothing else in between.
 
         Args:
             before: items finished before it ended.
             after: the same now; more, if it was the last attempt of its item.
         """
-        if after == before:
+        shut_out = verdict.code == "session" or (verdict.code == "unavailable" and verdict.alike)
+        if after == before or not shut_out:
             return False
         self._count = self._count + 1 if before == self._settled else 1
         self._settled = after

@@ -54,6 +54,7 @@ class Schedule(Input):
     """Whether what is ready may wait for more to go with it."""
 
     __slots__ = (
+        "_cause",
         "_line",
         "_lockout",
         "_settled",
@@ -79,6 +80,7 @@ class Schedule(Input):
         self.concurrency = limits.concurrency
         self.running = 0
         self.stopping: ErrorCode | None = None
+        self._cause: Any = None
         self.traffic = Traffic(limits) if limits.rates or limits.adaptive or limits.granted else None
         self._waits: Waits[Slot] = Waits()
         self._weights = Weights(limits.hold) if limits.hold < NEVER else None
@@ -234,9 +236,8 @@ class Schedule(Input):
             self._hold_uncharged(slot, troubles, replace(verdict, delay=0.0), now)
         else:
             self._decide(slot, troubles, verdict, now)
-        shut_out = verdict.code == "session" or (verdict.code == "unavailable" and verdict.alike)
-        if shut_out and self._lockout.is_complete(settled, self._settled):
-            self.stop("session")
+        if self._lockout.is_complete(verdict, settled, self._settled):
+            self.stop("session", error)
         return True
 
     def _decide(self, slot: Slot, troubles: Troubles, verdict: Verdict, now: float) -> None:
@@ -259,7 +260,7 @@ class Schedule(Input):
                 self._finish(slot, DONE)
             case "stop":
                 self._finish(slot, FAILED)
-                self.stop()
+                self.stop(cause=slot.value)
             case _:
                 assert_never(verdict.kind)
 
@@ -297,11 +298,12 @@ class Schedule(Input):
         self.traffic = self.traffic or Traffic(self.limits)
         self.traffic.cool_down(now, until)
 
-    def stop(self, code: ErrorCode = "cancelled") -> None:
-        """Start nothing more: what has not started ends with ``code``, what runs is the driver's to end."""
+    def stop(self, code: ErrorCode = "cancelled", cause: Any = None) -> None:
+        """Start nothing more: what has not started ends with ``code``, and with ``cause`` if it has no error of its
+        own; what runs is the driver's to end."""
         if self.stopping is not None:
             return
-        self.stopping = code
+        self.stopping, self._cause = code, cause
         self._closed = True
         self.admit(list(self.unwritten or ()))
         for slot in (*self._waits.clear(), *self._ready):
@@ -491,7 +493,7 @@ class Schedule(Input):
         if slot.troubles is None:
             slot.troubles = Troubles()
         if slot.troubles.attempts == 0 or slot.troubles.verdict is None:
-            slot.value = None
+            slot.value = self._cause
         lost = unanswered and not self.limits.idempotent
         slot.troubles.verdict = Verdict("stop", "unknown_outcome" if lost else self.stopping)
         self._finish(slot, FAILED)

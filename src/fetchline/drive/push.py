@@ -59,12 +59,13 @@ def push(
 class _PushHand(Hand):
     """An attempt elsewhere: it can be ended in a process of ours, its ``lane``, and not with anybody else."""
 
-    __slots__ = ("future", "lane")
+    __slots__ = ("future", "lane", "until")
 
     def __init__(self, gate: ThreadGate, lane: Any) -> None:
         super().__init__(gate, leaves=False)
         self.lane = lane
         self.future: Future[Any] | None = None
+        self.until = 0.0  # it rests, because a login failed
 
     def replace(self) -> None:
         if self.future is not None:
@@ -114,6 +115,7 @@ class Pusher:
         self.answers: deque[_Answer] = deque()
         self.idle: list[_PushHand] = []
         self.busy: set[_PushHand] = set()
+        self.resting: list[_PushHand] = []
         self.alone: tuple[_PushHand, Slot] | None = None
         self.crowd = False  # the last of several that went down together must not be taken for a lone one
 
@@ -128,19 +130,29 @@ class Pusher:
             while True:
                 while self.answers:
                     self._take(*self.answers.popleft())
+                nap = self._rouse()
                 if self._start() and all(source.left(hand) for hand in self.busy):
                     return
                 if not self.busy and self._is_wanted():
                     return
-                self.gate.wait()
+                self.gate.wait(nap)
         except BaseException as bug:  # a pusher that dies silently would hang the run
             source.broke(bug)
         finally:
             source.watchers.discard(self.gate)
-            for hand in (*self.idle, *self.busy):
+            for hand in (*self.idle, *self.busy, *self.resting):
                 source.leave(hand)
             if self.lane is None and not self.pickled:
                 close_run(self.run_id)
+
+    def _rouse(self) -> float:
+        """Have those that have rested long enough go on; seconds until the next one has, -1 if there is none."""
+        if not self.resting:
+            return -1
+        now = self.source.clock()
+        self.idle += [hand for hand in self.resting if hand.until <= now]
+        self.resting = [hand for hand in self.resting if hand.until > now]
+        return min((hand.until - now for hand in self.resting), default=-1)
 
     def _is_wanted(self) -> bool:
         """Whether this thread has been given to others that want it."""
@@ -241,8 +253,9 @@ class Pusher:
         self.gate.ring()
 
     def _take(self, hand: _PushHand, slot: Slot, token: int, future: Future[Any], executor: Any) -> None:
+        source = self.source
         self.busy.discard(hand)
-        gone = self.source.left(hand)
+        gone = source.left(hand)
         if hand.slot is not None:
             slot, token = hand.slot, hand.token  # it may have gone on to others
         if _is_broken(future.exception() if not future.cancelled() else None):
@@ -252,11 +265,12 @@ class Pusher:
             if self.alone is None:
                 self._go_on(hand, following)
                 return
-            self.source.put_back(following)
-        # The place of an attempt that timed out is free again now: a new hand takes it.
-        self.idle.append(self._new_hand() if gone else hand)
+            source.put_back(following)
+        if gone:
+            hand = self._new_hand()  # the place of an attempt that timed out is free again now
+        (self.resting if hand.until > source.clock() else self.idle).append(hand)
 
-    def _outcome(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
+    def _outcome(self, hand: _PushHand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
         source = self.source
         try:
             answer = future.result()
@@ -268,6 +282,7 @@ class Pusher:
             if hand.slot is not answer and not source.left(hand):
                 lost = FetchlineError(f"the executor gave {answer!r} for a call that did not return that")
                 return source.failed(hand, slot, token, lost)
+            hand.shut_out = 0
             following: Slot | None = answer
             return following
         try:
@@ -281,16 +296,24 @@ class Pusher:
             refused.__cause__ = error
             fine, value, verdict = False, refused, source.program.judge.lost_value()
         if fine:
+            hand.shut_out = 0
             return source.done(hand, slot, token, value)
+        self._rest(hand, value)
         return source.failed(hand, slot, token, value, verdict)
 
-    def _failed(self, hand: Hand, slot: Slot, token: int, error: BaseException) -> Slot | None:
+    def _rest(self, hand: _PushHand, error: BaseException) -> None:
+        """Let it take nothing for a while, if it could not log in; a loop of ours has its own pauses."""
+        if self.lane is None:
+            hand.until = self.source.clock() + self.source.exile.sentence(hand, error)
+
+    def _failed(self, hand: _PushHand, slot: Slot, token: int, error: BaseException) -> Slot | None:
         source = self.source
         judge = source.program.judge
         if isinstance(error, Lost) and judge.idempotent:
             self._acquit(slot, token)
             return None
         if not (_is_broken(error) or isinstance(error, Lost)):
+            self._rest(hand, error)
             return source.failed(hand, slot, token, error)
         if self.lane is not None or self.renew is not None:
             again = judge.idempotent and slot.index not in source.suspects

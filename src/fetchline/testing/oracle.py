@@ -55,6 +55,7 @@ class Oracle:
         self.released = 0
         self.written = 0 if limits.write_ahead else len(inputs)
         self.stop_code: ErrorCode | None = None
+        self.cause: Any = None
         self.cool_until = 0.0
         self.ramp = NEVER
         self.silent: set[int] = set()
@@ -356,7 +357,7 @@ class Oracle:
             again = False
         self._go_on(item, again, until, verdict.code)
         if kind == "stop":
-            self.stopped("cancelled")
+            self.stopped("cancelled", error)
 
     def crashed(self, item: Item, error: Any, verdict: Verdict, now: float) -> None:
         item.error = error
@@ -396,7 +397,7 @@ class Oracle:
                 raise Broken("one_outcome", f"item {item.index} was given up without a stop")
             return
         self.answered(item, accepted, now)
-        self._over(item, False, item.error, self.stop_code)
+        self._over(item, False, self._why(item), self.stop_code)
 
     def expired(self, late: Sequence[tuple[Slot, int]], live: Iterable[Item], now: float) -> None:
         """These attempts are said to be past the timeout: they are, and no others."""
@@ -416,9 +417,13 @@ class Oracle:
     def _late_at(self, item: Item) -> float:
         return item.began + (self._timeout if item.timeout is None else item.timeout)
 
-    def stopped(self, code: ErrorCode) -> None:
+    def stopped(self, code: ErrorCode, cause: Any = None) -> None:
         if self.stop_code is None:
-            self.stop_code = code
+            self.stop_code, self.cause = code, cause
+
+    def _why(self, item: Item) -> Any:
+        """The value of an item that was stopped: its own error, or what everything was stopped for."""
+        return self.cause if item.error is None else item.error
 
     # -- leaving --------------------------------------------------------------------------------------------
 
@@ -431,7 +436,7 @@ class Oracle:
             elif item.state < LIVE or item.state == HELD:
                 if self.stop_code is None:
                     raise Broken("one_outcome", f"item {slot.index} is finished without an answer")
-                item.value, item.code = item.error, self.stop_code
+                item.value, item.code = self._why(item), self.stop_code
                 self.unborn = max(self.unborn, slot.index + 1)
                 if slot.index >= self.released + self.limits.window:
                     raise Broken("bounded", f"item {slot.index} was taken beyond the window")
