@@ -253,8 +253,7 @@ class SessionSpec:
         name: what a user writes, ``session="name"``.
         factory: ``factory(**options)`` gives a context manager; for sync functions.
         async_factory: ``async_factory(**options)`` gives an async context manager; for async functions.
-        accepts: gives the names of the options, for a factory that takes any and imports what knows them; a name it
-            does not give is refused before anything starts. Other factories are asked for their signature.
+        accepts: gives the names of the options where the factory's signature does not; others are refused early.
         scope: ``attempt``, ``worker`` (a thread, a process, a loop) or ``process``.
         thread_safe: False refuses a scope that shares one session between threads.
         max_open: how many may be open at once in a process: a run there has no more workers. None is no limit.

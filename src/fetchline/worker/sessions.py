@@ -89,7 +89,6 @@ def count(sign: str, token: str) -> None:
 _tokens: deque[tuple[SessionSpec, Mapping[str, Any], str]] = deque(maxlen=256)
 _tokens_lock = threading.Lock()
 
-
 _told: set[tuple[str, type, type]] = set()
 
 
