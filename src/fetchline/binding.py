@@ -99,7 +99,9 @@ def bind_session(fetcher: Fetcher[Any, Any, Any], spec: SessionSpec, options: Ma
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
                 raise TypeError(f"{session} of {fetcher.name!r} takes no {name!r}; {hint}")
-    signature = _signature(factory)
+    if getattr(factory, "__globals__", {}).get("__name__") == "contextlib":
+        factory = factory.__wrapped__  # type: ignore[union-attr]  # its decorators pass on what they are given
+    signature = _signature(factory, follow_wrapped=False)  # those of others may add to it
     try:
         if signature is not None:
             signature.bind(**options)
@@ -109,9 +111,9 @@ def bind_session(fetcher: Fetcher[Any, Any, Any], spec: SessionSpec, options: Ma
         ) from None
 
 
-def _signature(function: Any) -> inspect.Signature | None:
+def _signature(function: Any, *, follow_wrapped: bool = True) -> inspect.Signature | None:
     try:
-        return inspect.signature(function)
+        return inspect.signature(function, follow_wrapped=follow_wrapped)
     except (TypeError, ValueError):
         return None  # some built-ins have none
 

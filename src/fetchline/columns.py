@@ -145,7 +145,7 @@ def to_result(
     error = reading.value_of(value, key)
     if verdict.kind == "stop" and verdict.code in _STOPS:
         why = _STOPS[verdict.code]
-        how = f"after {attempts} attempt{'s' * (attempts != 1)}" if attempts else "before it started"
+        how = f"after {attempts} attempt{'s' * (attempts != 1)} at this item" if attempts else "before it started"
         # An error of the item's own, or the one that everything was stopped for.
         of = (
             f": {type(value).__name__}: {text_of(value)}"

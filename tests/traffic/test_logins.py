@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from types import TracebackType
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,6 +218,34 @@ def test_a_desk_is_not_stormed_from_the_processes_of_others(log: Log) -> None:
         batch = fl.run(fetcher, range(2000), executor=pool, progress=None)
     assert batch.summary.codes["session"] == 2000
     assert log.count("knock") <= 100
+
+
+def test_a_desk_that_shuts_in_the_middle_is_not_stormed_by_a_chunk_of_items(tmp_path: Path) -> None:
+    knocks = tmp_path / "knocks"
+
+    class ForThousands:
+        left = 1800
+
+        def __enter__(self) -> Any:
+            with knocks.open("ab") as file:
+                file.write(b".")
+            if self.left < 0:
+                raise RuntimeError("wrong password")
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+    def take(n: int, *, session: Any = fl.injected) -> int:
+        ForThousands.left -= 1
+        if ForThousands.left < 0:
+            raise LookupError
+        return n
+
+    spec = fl.SessionSpec(name="thousands", factory=ForThousands, expired=(LookupError,))
+    fetcher = fl.Fetcher.of(take, session=spec, retry=fl.Try(retry=3, sleep=0.05))
+    batch = fl.run(fetcher, range(20_000), executor="process", workers=2, progress=None)
+    assert (batch.n_succeeded, batch.summary.codes["session"]) == (3600, 16_400)
+    assert knocks.stat().st_size <= 50, "hundreds, if what is left of a chunk tries in vain as well"
 
 
 def test_a_run_does_not_wait_for_a_worker_that_rests_before_its_next_login() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -234,6 +235,26 @@ def test_a_session_that_could_be_opened_for_no_item_is_refused_beforehand(factor
             fl.run(using(function, factory), ["a"], **QUIET)
         with pytest.raises(TypeError, match=why):
             fl.plan(using(function, factory), ["a"])
+
+
+def test_a_decorator_may_give_a_session_what_nobody_else_gives(book: Book) -> None:
+    @contextlib.contextmanager
+    def login(path: str) -> Iterator[Log]:
+        with Log(path) as log:
+            yield log
+
+    def knowing(factory: Any) -> Any:
+        @functools.wraps(factory)
+        def wrapper() -> Any:
+            return factory(str(book.path))
+
+        return wrapper
+
+    for factory in (knowing(login), knowing(Log), functools.partial(login, str(book.path))):
+        assert fl.run(using(get, factory), ["a"], **QUIET).values == ["s:a"]
+    with pytest.raises(TypeError, match="missing a required argument: 'path'"):
+        fl.run(using(get, login), ["a"], **QUIET)
+    book.check(3)
 
 
 def test_an_option_that_a_session_does_not_take_is_refused_beforehand(named: Any, book: Book) -> None:

@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from queue import SimpleQueue
 from typing import Any
 
-from fetchline.errors import Unpicklable, text_of
+from fetchline.errors import SessionFailed, Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker import sessions
 from fetchline.worker.attempt import Program, open_sync
@@ -119,6 +119,7 @@ class Child:
         self.odd: dict[int, tuple[bytes, Verdict]] = {}
         self.program: Program | None = None
         self.broken: BaseException | None = None
+        self.shut_out = False  # the last failure was one of logging in
         self.make: Callable[[Any], Any] | None = None
         self.wide: Wide | None = None
         self.parent = os.getppid()
@@ -234,7 +235,9 @@ class Child:
                 self.ended.append(now)
                 if failed is not None:
                     self.odd[position] = failed
-                    self.flush(None)  # it may stop the run
+                    if self.shut_out:
+                        self.limit = position + 1  # the rest of the chunk would knock as well
+                    self.flush(self.limit if self.shut_out else None)  # it may stop the run
                     flushed = now
         with lock:
             self.position = size
@@ -247,6 +250,7 @@ class Child:
         try:
             return self.make(call), None
         except BaseException as error:  # SystemExit in a fetch function is its item's
+            self.shut_out = isinstance(error, SessionFailed)
             return None, failure(self.program, error, call)[1:]
 
     def flush(self, limit: int | None) -> None:
