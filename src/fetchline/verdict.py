@@ -84,7 +84,7 @@ class Judge:
             case SystemExit():
                 return self.crash()
         verdict = self._known(error, failed, attempt)
-        if not self.idempotent and _may_have_arrived(error):
+        if not self.idempotent and _may_have_arrived(error, verdict):
             is_all_over = verdict is not None and verdict.kind == "stop"
             return Verdict("stop" if is_all_over else "permanent", "unknown_outcome")
         if verdict is None:
@@ -295,14 +295,30 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         pending.extend(inner for inner in behind if isinstance(inner, BaseException))
 
 
-# A connection that ended in the middle of an answer has no socket error behind it in these clients.
+# A connection that ended in the middle of an answer has no socket error behind it in these clients, or hides it.
 _LOST = frozenset(
     {
         "RemoteProtocolError",
+        "ReadError",
+        "WriteError",
         "ServerDisconnectedError",
         "ClientPayloadError",
         "ProtocolError",
         "IncompleteRead",
+    }
+)
+
+# There was no connection yet; what these hide may be a timeout like any other.
+_UNSENT = frozenset(
+    {
+        "ConnectionRefusedError",
+        "ConnectError",
+        "ConnectTimeout",
+        "ConnectTimeoutError",
+        "PoolTimeout",
+        "NewConnectionError",
+        "ClientConnectorError",
+        "ConnectionTimeoutError",
     }
 )
 
@@ -328,8 +344,8 @@ def _has_arrived(error: BaseException) -> bool:
     )
 
 
-def _may_have_arrived(error: BaseException) -> bool:
-    """Whether a write may have taken effect though its answer was lost."""
+def _may_have_arrived(error: BaseException, verdict: Verdict | None) -> bool:
+    """Whether a write may have taken effect though its answer was lost; the verdict is the session's, if any."""
     if isinstance(error, SessionFailed):
         return False  # nothing was sent without one
     if _is_cancellation(error):
@@ -338,6 +354,8 @@ def _may_have_arrived(error: BaseException) -> bool:
     if answer is not None:
         return answer[0] in (502, 504)
     chain = list(_chain(error))
-    if any(isinstance(one, ConnectionRefusedError) for one in chain):
+    names = {kind.__name__ for one in chain for kind in type(one).__mro__}
+    if names & _UNSENT and not names & _LOST:
         return False
-    return any(isinstance(one, AttemptTimeout) or _is_of_connection(one) for one in chain)
+    lost = verdict is not None and verdict.code == "unavailable"
+    return lost or any(isinstance(one, AttemptTimeout) or _is_of_connection(one) for one in chain)

@@ -10,8 +10,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
-from types import TracebackType
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pytest

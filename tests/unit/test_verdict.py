@@ -144,6 +144,32 @@ def test_a_write_whose_answer_broke_off_in_its_body_is_never_sent_again() -> Non
     assert judged(error, idempotent=False) == Verdict("permanent", "unknown_outcome")
 
 
+def test_a_write_is_not_sent_again_where_a_client_hides_the_sockets_error() -> None:
+    httpx = pytest.importorskip("httpx")
+    for error in (httpx.ReadError("reset"), httpx.WriteError("reset"), httpx.RemoteProtocolError("left")):
+        assert judged(error, idempotent=False) == Verdict("permanent", "unknown_outcome")
+    no_connection_yet = TimeoutError()
+    for error in (httpx.ConnectTimeout("late"), httpx.ConnectError("no"), httpx.PoolTimeout("full")):
+        error.__cause__ = no_connection_yet
+        assert judged(error, idempotent=False).kind == "retry"
+        error.__context__ = httpx.ReadError("reset")  # of what was tried before
+        assert judged(error, idempotent=False) == Verdict("permanent", "unknown_outcome")
+
+
+def test_a_write_is_not_sent_again_where_the_session_says_that_nobody_answered() -> None:
+    class Silence(Exception):
+        pass
+
+    spec = SessionSpec(
+        name="x",
+        factory=dict,  # type: ignore[arg-type]
+        judge=lambda error: Verdict("retry", "unavailable"),
+    )
+    assert judged(Silence(), session=spec, idempotent=False) == Verdict("permanent", "unknown_outcome")
+    assert judged(ConnectionRefusedError(), session=spec, idempotent=False).kind == "retry"
+    assert judged(Answer(500), session=spec, idempotent=False).kind == "retry"
+
+
 @pytest.mark.parametrize("error", [ValueError(), ConnectionRefusedError(), Answer(500), SessionFailed()])
 def test_a_write_that_surely_did_not_arrive_is_tried_again(error: Exception) -> None:
     assert judged(error, idempotent=False).kind == "retry"

@@ -423,14 +423,18 @@ def test_notes_travel_along(origin: Origin) -> None:
     assert sent.__traceback__ is caught.value.__traceback__
 
 
-def test_a_write_whose_answer_breaks_off_is_not_sent_again(origin: Origin) -> None:
-    async def write(path: str, *, session: Any = fl.injected) -> None:
-        await session.post(path, json={"buy": 1})
+def test_a_header_that_a_login_gave_goes_to_the_origin_only(origin: Origin) -> None:
+    async def main() -> None:
+        async with session(base_url=origin.url, headers={"X-Place": "here"}) as opened:
+            opened.headers["Authorization"] = "Bearer t"
+            await opened.get("/echo")
+            await opened.get(f"/redirect?to={other.url}/echo")
 
-    options = fl.use("aiohttp", base_url=origin.url)
-    fetcher = fl.Fetcher.of(write, session=options, retry=fl.Try(retry=3, sleep=0), idempotent=False)
-    batch = fl.run(fetcher, ["/cut"], progress=None)
-    assert (batch[0].error_code, origin.count("/cut")) == ("unknown_outcome", 1)
+    with Origin() as other:
+        asyncio.run(main())
+    assert [asked.headers.get("authorization") for asked in origin.asked] == ["Bearer t", "Bearer t"]
+    assert [asked.headers.get("authorization") for asked in other.asked] == [None]
+    assert other.asked[0].headers["x-place"] == "here"
 
 
 def test_an_option_that_it_does_not_take_is_refused_before_anything_starts() -> None:

@@ -72,6 +72,7 @@ class Session:
         options: of ``aiohttp.ClientSession`` and ``aiohttp.TCPConnector``.
 
     Attributes:
+        headers: of every request to come; a token may be added that a login gave.
         client: the ``aiohttp.ClientSession`` for what this one does not do, such as web sockets.
 
     >>> async def main():
@@ -118,7 +119,9 @@ class Session:
             jar.update_cookies(self._cookies, URL(self._base))
         self._options |= {"cookie_jar": jar, "response_class": Reply, "auto_decompress": False}
         self._connector = aiohttp.TCPConnector(**self._of_connector)
-        self.client = aiohttp.ClientSession(connector=self._connector, headers=self._headers, **self._options)
+        self.client = _once_only(
+            aiohttp.ClientSession(connector=self._connector, headers=self._headers, **self._options)
+        )
         return self
 
     async def __aexit__(
@@ -132,16 +135,23 @@ class Session:
     def _abroad(self) -> aiohttp.ClientSession:
         """The same for other origins: nothing that is meant for one's own."""
         options = {name: value for name, value in self._options.items() if name != "middlewares"}
-        return aiohttp.ClientSession(
-            connector=self._connector,
-            connector_owner=False,
-            headers=without_credentials(self._headers),
-            **options,
+        return _once_only(
+            aiohttp.ClientSession(
+                connector=self._connector,
+                connector_owner=False,
+                headers=without_credentials(self._headers),
+                **options,
+            )
         )
 
     @property
     def closed(self) -> bool:
         return self.client.closed
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """Those of every request to come, to be added to; what is added goes to the origin of ``base_url`` only."""
+        return self.client.headers
 
     def get(self, url: str | URL, **options: Any) -> Asked:
         return Asked(self._ask("GET", url, options))
@@ -233,6 +243,15 @@ class Session:
         if isinstance(url, str) and "://" not in url.partition("?")[0]:
             return self.client, f"{self._base}/{url.removeprefix('/')}"
         return self.client if same_origin(self._base, str(url)) else self._abroad, url
+
+
+def _once_only(client: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """Have it send a request once: by itself it repeats a GET, PUT or DELETE whose connection broke.
+
+    No pace would count that, and a write might be done twice.
+    """
+    client._retry_connection = False
+    return client
 
 
 def _basic(auth: tuple[str, str]) -> str:

@@ -92,7 +92,8 @@ class _Wire(asyncio.Protocol, httpcore.AsyncNetworkStream):
             async with _within(timeout, httpcore.ReadTimeout, httpcore.ReadError):
                 await self._arrival
         if self._error is not None and not self._buffer:
-            raise httpcore.ReadError(str(self._error)) from self._error
+            async with _within(None, httpcore.ReadTimeout, httpcore.ReadError):
+                raise self._error
         data = bytes(self._buffer[:max_bytes])
         del self._buffer[:max_bytes]
         if self._paused and not self._ended:
@@ -108,7 +109,8 @@ class _Wire(asyncio.Protocol, httpcore.AsyncNetworkStream):
             async with _within(timeout, httpcore.WriteTimeout, httpcore.WriteError):
                 await self._room
         if self._lost.done():
-            raise httpcore.WriteError(str(self._error or "the connection is gone"))
+            async with _within(None, httpcore.WriteTimeout, httpcore.WriteError):
+                raise self._error or ConnectionResetError("the connection is gone")
 
     async def aclose(self) -> None:
         # Nothing is left to send, and nobody waits for the other side's goodbye.

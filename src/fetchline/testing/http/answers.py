@@ -49,7 +49,9 @@ class Asked:
     connection: int
 
 
-async def answer(asked: Asked, times: int, write: Write, gone: Callable[[], bool]) -> bool:
+async def answer(
+    asked: Asked, times: int, write: Write, gone: Callable[[], bool], reset: Callable[[], None]
+) -> bool:
     """Answer a request; say whether the connection is good for another.
 
     Args:
@@ -57,6 +59,7 @@ async def answer(asked: Asked, times: int, write: Write, gone: Callable[[], bool
         times: how often this path has been asked for, this time counted.
         write: sends to the client.
         gone: whether the client has left.
+        reset: has the connection end with a reset, not with a goodbye.
     """
     kind, *rest = asked.path.lstrip("/").split("/")
     query = asked.query
@@ -98,7 +101,10 @@ async def answer(asked: Asked, times: int, write: Write, gone: Callable[[], bool
         case "cut":
             await write(head(200, {"Content-Length": "1000"}) + b"the first bytes")
             return False
+        case "leave":
+            return False
         case "reset":
+            reset()
             return False
         case "drip":
             await _drip("head" in rest, query, write, gone)

@@ -39,7 +39,7 @@ class Errors(HTTPHooks):
         assert [result.status for result in batch] == ["success"] * 3, batch.failures
         assert [result.attempts for result in batch] == [2] * 3
 
-    @pytest.mark.parametrize("path", ["/cut", "/reset"])
+    @pytest.mark.parametrize("path", ["/cut", "/leave", "/reset"])
     def test_a_broken_connection_is_unavailable(self, face: Face, origin: Origin, path: str) -> None:
         assert ended(face, origin, path) == ("unavailable", 2)
 
@@ -47,6 +47,25 @@ class Errors(HTTPHooks):
         with Origin() as gone:
             pass
         assert ended(face, gone, "/echo") == ("unavailable", 2)
+
+    @pytest.mark.parametrize("path", ["/cut", "/leave", "/reset", "/hold"])
+    @pytest.mark.parametrize("before", [[], ["/echo"]], ids=["new", "kept"])
+    def test_a_write_that_may_have_arrived_is_not_sent_again(
+        self, face: Face, origin: Origin, path: str, before: list[str]
+    ) -> None:
+        """On a new connection as on one that was kept."""
+        paths, options = [*before, path], {"base_url": origin.url, "total": 0.3}
+        policies = {"retry": fl.Try(retry=3, sleep=0), "idempotent": False}
+        batch = face.run(paths, options, policies=policies, executor="serial")
+        assert (batch[-1].error_code, batch[-1].attempts) == ("unknown_outcome", 1), batch[-1]
+        assert origin.count(path) == 1
+
+    def test_a_write_that_found_no_connection_is_tried_again(self, face: Face) -> None:
+        with Origin() as gone:
+            pass
+        policies = {**TWICE, "idempotent": False}
+        failure = failed(face.run(["/echo"], {"base_url": gone.url}, policies=policies))
+        assert (failure.error_code, failure.attempts) == ("unavailable", 2)
 
     def test_a_body_that_does_not_decode_is_undecodable(self, face: Face, origin: Origin) -> None:
         assert ended(face, origin, "/garbled") == ("undecodable", 2)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 import threading
 from types import TracebackType
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -100,13 +102,17 @@ class Origin:
         def gone() -> bool:
             return reader.at_eof() or reader.exception() is not None
 
+        def reset() -> None:
+            at_once = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+
         try:
             while True:
                 request = await _read(reader, number)
                 self.asked.append(request)
                 if self.latency:
                     await asyncio.sleep(self.latency)
-                keep = await answer(request, self.count(request.path), write, gone)
+                keep = await answer(request, self.count(request.path), write, gone, reset)
                 if not keep or gone():
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
