@@ -100,8 +100,8 @@ def bind_session(fetcher: Fetcher[Any, Any, Any], spec: SessionSpec, options: Ma
                 hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
                 raise TypeError(f"{session} of {fetcher.name!r} takes no {name!r}; {hint}")
     if getattr(factory, "__globals__", {}).get("__name__") == "contextlib":
-        factory = factory.__wrapped__  # type: ignore[union-attr]  # its decorators pass on what they are given
-    signature = _signature(factory, follow_wrapped=False)  # those of others may add to it
+        factory = _undecorated(factory)  # what it makes passes on what it is given
+    signature = _signature(factory, follow_wrapped=False)  # what others make may add to it
     try:
         if signature is not None:
             signature.bind(**options)
@@ -109,6 +109,11 @@ def bind_session(fetcher: Fetcher[Any, Any, Any], spec: SessionSpec, options: Ma
         raise TypeError(
             f"{session} of {fetcher.name!r} cannot be opened: {error}; its signature is {signature}"
         ) from None
+
+
+def _undecorated(function: Any) -> Any:
+    wrapped = function.__wrapped__
+    return wrapped.__get__(function.__self__) if inspect.ismethod(function) else wrapped
 
 
 def _signature(function: Any, *, follow_wrapped: bool = True) -> inspect.Signature | None:

@@ -115,7 +115,7 @@ _STOPS: Mapping[ErrorCode, str] = {
     "cancelled": "the run was stopped",
     "unknown_outcome": "the run was stopped while it was in flight, and nobody knows whether it arrived; that was",
     "deadline": "the run's deadline passed",
-    "session": "no session could be opened for ten items in a row, and the run was stopped",
+    "session": "nobody was let in any more, and the run was stopped",
     "unavailable": "nobody got an answer for longer than the fetcher's patience, and the run was stopped",
 }
 
@@ -145,11 +145,15 @@ def to_result(
     error = reading.value_of(value, key)
     if verdict.kind == "stop" and verdict.code in _STOPS:
         why = _STOPS[verdict.code]
-        how = f"after {attempts} attempt{'s' * (attempts != 1)} at this item" if attempts else "before it started"
+        how = (
+            f"after {attempts} attempt{'s' * (attempts != 1)} at this item"
+            if attempts
+            else "before it started"
+        )
         # An error of the item's own, or the one that everything was stopped for.
         of = (
             f": {type(value).__name__}: {text_of(value)}"
-            if value is not None and verdict.code == "session"
+            if value is not None and (not attempts or verdict.code in ("session", "unavailable"))
             else ""
         )
         error = FetchlineError(f"{why} {how}{of}")

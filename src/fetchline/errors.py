@@ -34,9 +34,11 @@ Bad arguments are plain ``TypeError`` and ``ValueError``.
 from __future__ import annotations
 
 import difflib
+import itertools
+import os
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from fetchline.durations import check_seconds
 from fetchline.durations import seconds as _seconds
@@ -118,16 +120,23 @@ class PluginError(FetchlineError, ImportError):
     """A plugin could not be imported, or what it registered breaks the contract."""
 
 
+LoginTrouble: TypeAlias = Literal["", "unreachable", "refused", "throttled"]
+_logins = itertools.count(1)
+
+
 class SessionFailed(FetchlineError):
     """A session could not be opened; the cause is chained.
 
-    ``unreachable`` says that nobody answered, or with a 5xx; else the login was refused, took too long, or is at
-    fault itself.
+    Attributes:
+        reason: ``"unreachable"`` if nobody answered, or with a 5xx; ``"refused"`` for good; ``"throttled"``, to come
+            again later; or ``""``.
+        login: which login it was; whoever waited for the same one has the same.
     """
 
-    def __init__(self, message: str = "", *, unreachable: bool = False) -> None:
+    def __init__(self, message: str = "", *, reason: LoginTrouble = "", login: str = "") -> None:
         super().__init__(message)
-        self.unreachable = unreachable
+        self.reason = reason
+        self.login = login or f"{os.getpid()}.{next(_logins)}"
 
 
 class BatchError(FetchlineError):

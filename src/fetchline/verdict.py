@@ -11,6 +11,7 @@ from typing import Any
 
 from fetchline.errors import (
     AttemptTimeout,
+    LoginTrouble,
     Missing,
     NoData,
     NotReady,
@@ -20,16 +21,16 @@ from fetchline.errors import (
     WrongAnswer,
 )
 from fetchline.interfaces import SessionSpec, Verdict
+from fetchline.results import ErrorCode
 from fetchline.retry import Try
 from fetchline.waiting import waits
 
 __all__ = [
     "RETRY_AFTER_CAP",
     "Judge",
-    "is_unreachable",
+    "login_trouble",
     "note_arrival",
     "note_freshness",
-    "refusal",
     "retry_after",
 ]
 
@@ -76,7 +77,7 @@ class Judge:
             case NotReady():
                 return Verdict("not_ready", "not_ready", error.after, error.memo, error.limit, error.timeout)
             case RetryAfter():
-                return Verdict("throttled", "throttled", min(max(error.seconds, 0.0), RETRY_AFTER_CAP))
+                return Verdict("throttled", "throttled", _capped(error.seconds))
             case Unpicklable():
                 return Verdict("permanent", "unpicklable")
             case Missing():
@@ -93,9 +94,9 @@ class Judge:
             verdict = self._policy(error, verdict, failed, elapsed)
         return verdict
 
-    def crash(self) -> Verdict:
-        """Say what it means that a worker died under its item."""
-        if self.idempotent:
+    def crash(self, *, begun: bool = True) -> Verdict:
+        """Say what it means that a worker died under its item, or while a session was opening for it."""
+        if self.idempotent or not begun:
             return Verdict("retry", "crashed")
         return Verdict("permanent", "unknown_outcome")
 
@@ -131,26 +132,22 @@ class Judge:
         return verdict
 
     def _shut_out(self, session: SessionSpec, error: SessionFailed, attempt: int) -> Verdict:
-        refused = refusal(session, error.__cause__ or error)
-        if refused is not None and refused.kind == "stop":
-            return refused
-        # Another worker may be let in.
-        pause = None if error.__cause__ is None else self._asks_for_a_pause(error.__cause__, attempt)
+        cause = error.__cause__ or error
+        said = None if session.judge is None else session.judge(cause)
+        if said is not None and said.kind in ("stop", "throttled"):
+            return said
+        pause = self._asks_for_a_pause(cause, attempt)
         if pause is not None:
             return pause
-        return Verdict("retry", "unavailable" if error.unreachable else "session", alike=True)
+        # Another worker may be let in, whatever else was said.
+        return Verdict("retry", "unavailable" if error.reason == "unreachable" else "session", alike=True)
 
     def _asks_for_a_pause(self, error: BaseException, attempt: int) -> Verdict | None:
-        answer = _http_answer(error)
-        if answer is None or answer[0] not in (429, 503):
+        asked = _pause_asked(error)
+        if asked is None:
             return None
-        status, headers = answer
-        pause = retry_after(headers)
-        if pause is not None:
-            return Verdict("throttled", "throttled" if status == 429 else "unavailable", pause)
-        if status == 429:
-            return Verdict("throttled", "throttled", self.policy.delay(attempt) or 0.1)
-        return None
+        code, seconds = asked
+        return Verdict("throttled", code, (self.policy.delay(attempt) or 0.1) if seconds is None else seconds)
 
     def _policy(self, error: BaseException, verdict: Verdict, failed: int, elapsed: float) -> Verdict:
         if isinstance(error, AttemptTimeout | SessionFailed | WrongAnswer) or _is_cancellation(error):
@@ -165,24 +162,24 @@ class Judge:
         return replace(verdict, delay=max(delay, verdict.delay))
 
 
-def refusal(session: SessionSpec, error: BaseException) -> Verdict | None:
-    """What an error of opening a session says, if it says that trying again is no use; else None."""
-    verdict = session.judge(error) if session.judge is not None else None
-    answer = _http_answer(error)
-    if verdict is None and answer is not None and _is_final(answer[0]):
-        verdict = Verdict("permanent", "session")
-    return verdict if verdict is not None and verdict.kind in ("permanent", "stop") else None
-
-
-def is_unreachable(session: SessionSpec, error: BaseException) -> bool:
-    """Whether an error of opening a session says that nobody answered, or with a 5xx."""
+def login_trouble(session: SessionSpec, error: BaseException) -> LoginTrouble:
+    """Say what an error of opening a session means for the logins to come."""
     verdict = None
     with contextlib.suppress(Exception):  # it is asked again when the attempt is judged, and found out then
         verdict = session.judge(error) if session.judge is not None else None
     if verdict is not None:
-        return verdict.code == "unavailable"
+        if verdict.kind in ("permanent", "stop"):
+            return "refused"
+        if verdict.kind == "throttled":
+            return "throttled"
+        return "unreachable" if verdict.code == "unavailable" else ""
+    if _pause_asked(error) is not None:
+        return "throttled"
     answer = _http_answer(error)
-    return _code(error) == "unavailable" if answer is None else answer[0] >= 500
+    if answer is not None and _is_final(answer[0]):
+        return "refused"
+    is_silent = _code(error) == "unavailable" if answer is None else answer[0] >= 500
+    return "unreachable" if is_silent else ""
 
 
 def note_freshness(error: BaseException, fresh: bool) -> None:
@@ -218,7 +215,11 @@ def retry_after(headers: Any) -> float | None:
         pause = (when - now).total_seconds()
     if pause != pause:
         return None
-    return min(max(pause, 0.0), RETRY_AFTER_CAP)
+    return _capped(pause)
+
+
+def _capped(seconds: float) -> float:
+    return min(max(seconds, 0.0), RETRY_AFTER_CAP)
 
 
 def _at_once(verdict: Verdict, held: int, patience: float) -> Verdict:
@@ -237,6 +238,19 @@ def _http_date(text: str) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _pause_asked(error: BaseException) -> tuple[ErrorCode, float | None] | None:
+    """The code of an error that asks everybody to come later, and after how many seconds, if it says so."""
+    if isinstance(error, RetryAfter):
+        return "throttled", _capped(error.seconds)
+    answer = _http_answer(error)
+    if answer is None or answer[0] not in (429, 503):
+        return None
+    seconds = retry_after(answer[1])
+    if answer[0] == 429:
+        return "throttled", seconds
+    return None if seconds is None else ("unavailable", seconds)
 
 
 def _header(headers: Any, name: str) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fetchline.core.limits import Limits, Rate, StartGate
+from fetchline.core.limits import NEVER, Limits, Rate, StartGate
 from fetchline.core.schedule import Schedule
 from fetchline.interfaces import Verdict
 
@@ -232,3 +232,64 @@ def test_lost_writes_are_a_sign_of_an_outage_too() -> None:
     _failed(schedule, lost, 0.0)
     assert schedule.lease(0.0) is None
     assert schedule.timer(0.0) == 0.125
+
+
+def test_what_is_no_items_fault_is_an_outage_after_ten_attempts_of_a_single_one() -> None:
+    for alike in (False, True):
+        schedule = Schedule(Limits(1, retry=100, breaker=10))
+        schedule.feed(["x"], 0.0)
+        for _ in range(10):
+            _failed(schedule, Verdict("retry", "unavailable", alike=alike), 0.0)
+        assert (schedule.lease(0.0) is None) == alike
+
+
+class _Refused(Exception):
+    def __init__(self, login: int) -> None:
+        self.login = login
+
+
+@pytest.mark.parametrize(
+    ("waiters", "logins", "stops"), [(100, 1, False), (100, 4, False), (4, 5, True), (1, 10, True)]
+)
+def test_items_that_waited_for_one_login_do_not_stop_a_run(waiters: int, logins: int, stops: bool) -> None:
+    schedule = Schedule(Limits(waiters))
+    schedule.feed(range(1000), 0.0)
+    for login in range(logins):
+        slots = [slot for _ in range(waiters) if (slot := schedule.lease(0.0)) is not None]
+        for slot in slots:
+            schedule.fail(slot, slot.token, _Refused(login), Verdict("permanent", "session"), 0.0)
+    assert (schedule.stopping == "session") == stops
+
+
+def test_whatever_else_is_heard_begins_the_count_of_logins_anew() -> None:
+    schedule = Schedule(Limits(1))
+    schedule.feed(range(1000), 0.0)
+    for login in range(50):
+        slot = schedule.lease(0.0)
+        assert slot is not None
+        if login % 9 == 8:
+            schedule.succeed(slot, slot.token, "value", 0.0)
+        else:
+            schedule.fail(slot, slot.token, _Refused(login), Verdict("permanent", "session"), 0.0)
+    assert schedule.stopping is None
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+@pytest.mark.parametrize("opening", [True, False])
+def test_a_write_whose_session_was_still_opening_at_a_stop_has_not_been_sent(
+    idempotent: bool, opening: bool
+) -> None:
+    for ended in ("given up", "cancelled"):
+        schedule = Schedule(Limits(1, idempotent=idempotent))
+        schedule.feed(["x"], 0.0)
+        slot = schedule.lease(0.0)
+        assert slot is not None
+        token, slot.began = slot.token, NEVER if opening else 0.0
+        schedule.stop("deadline")
+        if ended == "given up":
+            assert schedule.give_up(slot, token, 3.0)
+        else:
+            assert schedule.fail(slot, token, "cancelled", Verdict("permanent", "unknown_outcome"), 3.0)
+        assert slot.troubles is not None and slot.troubles.verdict is not None
+        code = "deadline" if idempotent or opening else "unknown_outcome"
+        assert (slot.troubles.verdict.code, slot.ended - slot.began) == (code, 0.0 if opening else 3.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -30,6 +31,29 @@ def test_a_write_in_flight_at_a_stop_has_an_unknown_outcome(wide: Lane, log: Log
     # Told either way: what was in flight may be there.
     assert [failure.key for failure in undone.failures] == ["slow"]
     assert log.count("undone") == 0
+
+
+def test_a_write_whose_session_was_still_opening_has_not_been_sent(wide: Lane, log: Log) -> None:
+    class Slow:
+        async def __aenter__(self) -> None:
+            log.note("opening")
+            await asyncio.sleep(8)
+
+        async def __aexit__(self, *error: object) -> None: ...
+
+        def __enter__(self) -> None:
+            log.note("opening")
+            time.sleep(4)
+
+        def __exit__(self, *error: object) -> None: ...
+
+    def write(item: int) -> None:
+        log.note("sent")
+
+    fetcher = wide.fetcher(write, idempotent=False, session=Slow)
+    batch = wide.run(fetcher, range(20), deadline=2)
+    assert log.count("opening") and not log.count("sent")
+    assert batch.summary.codes == {"deadline": 20}
 
 
 def test_a_write_that_had_not_started_is_cancelled(wide: Lane) -> None:

@@ -194,7 +194,7 @@ def test_session_contract_that_is_refused_to_everybody_is_not_tried_for_every_it
     assert 1 <= log.count("tried") <= 60
     assert batch.summary.codes == {"session": 500}
     assert (batch.summary.stopped, batch.complete) == ("session", False)
-    assert "ten items in a row" in batch[499].message
+    assert "nobody was let in any more" in batch[499].message
 
 
 def test_session_contract_that_is_refused_now_and_then_stops_nothing(lane: Lane, log: Log) -> None:

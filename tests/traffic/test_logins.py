@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import threading
@@ -248,6 +249,153 @@ def test_a_desk_that_shuts_in_the_middle_is_not_stormed_by_a_chunk_of_items(tmp_
     assert knocks.stat().st_size <= 50, "hundreds, if what is left of a chunk tries in vain as well"
 
 
+@pytest.mark.parametrize("name", ["thread", "process"])
+def test_ten_logins_that_are_refused_for_good_are_enough(name: str, log: Log) -> None:
+    """However often the items would be tried again: more of them lock an account."""
+
+    def refused() -> Any:
+        log.note("knock")
+        raise PermissionError("wrong password")
+
+    spec = fl.SessionSpec(name="shut", factory=refused, judge=lambda error: fl.Verdict("permanent"))
+    with lane_of(name, 4) as lane:
+        fetcher = lane.fetcher(get, session=spec, retry=fl.Try(retry=50, sleep=0))
+        batch = lane.run(fetcher, range(1000))
+    assert batch.summary.codes == {"session": 1000}
+    assert 10 <= log.count("knock") <= 20
+
+
+@pytest.mark.parametrize("name", ["serial", "thread", "asyncio", "pool"])
+@pytest.mark.parametrize("items", [5, 20])
+def test_a_desk_where_nobody_is_is_not_stormed_whatever_the_policy(name: str, items: int) -> None:
+    knocks: list[float] = []
+
+    class Nobody:
+        def __enter__(self) -> Any:
+            knocks.append(time.monotonic())
+            if time.monotonic() - knocks[0] < 2:
+                raise ConnectionRefusedError
+
+        def __exit__(self, *error: object) -> None: ...
+
+    async def get_async(n: int, *, session: Any = fl.injected) -> int:
+        return n
+
+    function: Any = get_async if name == "asyncio" else take
+    fetcher = fl.Fetcher.of(function, session=Nobody, retry=fl.Try(retry=50, sleep=0))
+    with lane_of(name, 4) as lane:
+        batch = fl.run(fetcher, range(items), executor=lane.executor, progress=None)
+    assert batch.values == [*range(items)]
+    assert len(knocks) <= 40
+
+
+def take(n: int, *, session: Any = fl.injected) -> int:
+    return n
+
+
+class Busy(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [fl.RetryAfter(0.5), Busy()])
+@pytest.mark.parametrize("own", [None, fl.Try(retry=20, sleep=0)])
+def test_a_login_that_asks_for_a_pause_makes_everybody_wait(
+    lane: Lane, error: Exception, own: Any, log: Log
+) -> None:
+    """Its own policy does not go on before."""
+
+    def login() -> Any:
+        log.note("knock")
+        if log.count("knock") <= 3:
+            raise error
+        return contextlib.nullcontext()
+
+    spec = fl.SessionSpec(
+        name="busy",
+        factory=login,
+        login=own,
+        judge=lambda error: fl.Verdict("throttled", "throttled", 0.5) if isinstance(error, Busy) else None,
+    )
+    batch = lane.run(lane.fetcher(take, session=spec, retry=fl.Try(retry=2, sleep=0)), range(40))
+    assert batch.n_failed == 0
+    assert batch.summary.wall_s >= 0.5
+    assert log.count("knock") <= 3 + 2 * lane.width
+
+
+def test_a_login_of_a_loop_that_fails_once_costs_those_who_waited_and_no_more() -> None:
+    tries: list[int] = []
+
+    class Once:
+        async def __aenter__(self) -> None:
+            await asyncio.sleep(0.01)
+            tries.append(0)
+            if len(tries) == 1:
+                raise RuntimeError("not now")
+
+        async def __aexit__(self, *error: object) -> None: ...
+
+    async def get_async(n: int, *, session: Any = fl.injected) -> int:
+        return n
+
+    batch = fl.run(fl.Fetcher.of(get_async, session=Once), range(3000), concurrency=50, progress=None)
+    assert 1 <= batch.n_failed <= 50
+    assert batch.summary.stopped is None
+
+
+def test_a_token_that_is_good_for_some_requests_only_costs_no_item_of_a_loop() -> None:
+    used: list[int] = []
+
+    class Counted:
+        async def __aenter__(self) -> list[int]:
+            await asyncio.sleep(0.002)
+            used.append(0)
+            return used
+
+        async def __aexit__(self, *error: object) -> None: ...
+
+    async def get_async(n: int, *, session: Any = fl.injected) -> int:
+        place = len(used) - 1
+        used[place] += 1
+        good = used[place] <= 30
+        await asyncio.sleep(0.002)
+        if n == 7 or not good:
+            raise LookupError("who are you?")
+        return n
+
+    spec = fl.SessionSpec(name="counted", factory=Counted, expired=(LookupError,))
+    batch = fl.run(fl.Fetcher.of(get_async, session=spec), range(600), concurrency=50, progress=None)
+    assert [(failure.index, failure.error_code, failure.attempts) for failure in batch.failures] == [
+        (7, "session", 2)
+    ]
+    assert 20 <= len(used) <= 40
+
+
+@pytest.mark.parametrize("name", ["serial", "thread", "asyncio"])
+def test_a_login_that_middleware_finds_over_is_renewed(name: str) -> None:
+    logins: list[int] = []
+
+    @contextlib.contextmanager
+    def login() -> Iterator[None]:
+        logins.append(0)
+        yield
+
+    @contextlib.contextmanager
+    def audit() -> Iterator[None]:
+        if len(logins) == 1:
+            raise LookupError("who are you?")
+        yield
+
+    class Audited:
+        @fl.hookimpl
+        def fetchline_worker_middleware(self, run: Any) -> Any:
+            return [audit]
+
+    spec = fl.SessionSpec(name="audited", factory=login, expired=(LookupError,))
+    with lane_of(name, 1) as lane:
+        batch = lane.run(lane.fetcher(take, session=spec), range(3), plugins=[Audited()])
+    assert (batch.n_failed, len(logins)) == (0, 2)
+
+
 def test_a_run_does_not_wait_for_a_worker_that_rests_before_its_next_login() -> None:
     owner: list[int] = []
     ended: list[float] = []
@@ -284,7 +432,8 @@ def test_a_client_that_is_banned_at_its_login_ends_the_run(lane: Lane, log: Log)
     assert log.count("login") <= 2 * lane.width
 
 
-def test_a_login_that_fails_for_one_worker_only_costs_no_item(serving: Serving) -> None:
+@pytest.mark.parametrize("name", ["thread", "pool"])
+def test_a_login_that_fails_for_one_worker_only_costs_no_item(name: str, serving: Serving) -> None:
     """The worker without a login fails faster than the others work: it must not eat what they could serve."""
     desk = Desk(service=0.02)
     server = serving(desk)
@@ -305,9 +454,12 @@ def test_a_login_that_fails_for_one_worker_only_costs_no_item(serving: Serving) 
     fetcher = fl.Fetcher.of(
         get, session=login(server.url, factory=open_one), retry=fl.Try(retry=3, sleep=0.01)
     )
-    batch = fl.run(fetcher, range(100), executor="thread", workers=4, progress=None)
+    with lane_of(name, 4) as lane:
+        began = time.monotonic()
+        batch = lane.run(fetcher, range(100))
     assert batch.values == list(range(100)), batch
     assert 1 <= desk.logins <= 3
+    assert time.monotonic() - began < 5, "the others wait for whoever rests"
     assert desk.logins == desk.logouts
 
 

@@ -60,6 +60,7 @@ class Schedule(Input):
         "_settled",
         "_timeouts",
         "_token",
+        "_unanswered",
         "_waits",
         "_weights",
         "concurrency",
@@ -81,6 +82,7 @@ class Schedule(Input):
         self.running = 0
         self.stopping: ErrorCode | None = None
         self._cause: Any = None
+        self._unanswered: Any = None  # the last error of an outage
         self.traffic = Traffic(limits) if limits.rates or limits.adaptive or limits.granted else None
         self._waits: Waits[Slot] = Waits()
         self._weights = Weights(limits.hold) if limits.hold < NEVER else None
@@ -128,7 +130,7 @@ class Schedule(Input):
         traffic = self.traffic
         if traffic is not None:
             if traffic.hopeless(now):
-                self.stop("unavailable")
+                self.stop("unavailable", self._unanswered)
                 return None
             if not traffic.may_start(self.running, now):
                 return None
@@ -227,16 +229,19 @@ class Schedule(Input):
         if not token or slot.token != token:
             return False
         excused, settled = self._tell_traffic(slot, verdict, now), self._settled
+        begun = slot.began < NEVER
+        if excused:
+            self._unanswered = error
         troubles = self._end_attempt(slot, error, verdict, now, units)
         if self.stopping is not None and verdict.code in ("cancelled", "unknown_outcome"):
             # The driver ended it: it failed of the stop, not of itself.
-            self._cancel(slot, unanswered=True)
+            self._cancel(slot, unanswered=begun)
             return True
         if excused and verdict.kind == "retry":
             self._hold_uncharged(slot, troubles, replace(verdict, delay=0.0), now)
         else:
             self._decide(slot, troubles, verdict, now)
-        if self._lockout.is_complete(verdict, settled, self._settled):
+        if self._lockout.is_complete(verdict, error, settled, self._settled):
             self.stop("session", error)
         return True
 
@@ -315,12 +320,13 @@ class Schedule(Input):
         if not token or slot.token != token or self.stopping is None:
             return False
         slot.token = 0
-        slot.began = min(slot.began, now)  # a session may have been opening for it
+        begun = slot.began < NEVER
+        slot.began = min(slot.began, now)
         slot.ended = now
         self._land(units, slot.size)
         troubles = slot.troubles = slot.troubles or Troubles()
         troubles.attempts += 1
-        self._cancel(slot, unanswered=True)
+        self._cancel(slot, unanswered=begun)
         return True
 
     # -- leaving --------------------------------------------------------------------------------------------
@@ -430,13 +436,13 @@ class Schedule(Input):
         troubles = slot.troubles
         if troubles is None:
             troubles = slot.troubles = Troubles()
+        slot.began = min(slot.began, now)  # a session may have been opening for it
         if not troubles.attempts:
             troubles.first = slot.began
         troubles.attempts += 1
         troubles.verdict = verdict
         slot.token = 0
         slot.value = error
-        slot.began = min(slot.began, now)
         slot.ended = now
         self._land(units, slot.size)
         return troubles
@@ -487,7 +493,7 @@ class Schedule(Input):
     def _cancel(self, slot: Slot, *, unanswered: bool = False) -> None:
         """Finish a slot that a stop kept from going on; an error it already had stays its value.
 
-        ``unanswered``: it was in flight, and a write may have arrived.
+        ``unanswered``: the function had been called, and a write may have arrived.
         """
         assert self.stopping is not None
         if slot.troubles is None:

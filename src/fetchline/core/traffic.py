@@ -24,7 +24,8 @@ class Outage:
     """A circuit breaker: once nobody gets an answer any more, a start now and then asks whether there is one again.
 
     Args:
-        items: how many different ones must have failed, one after another; fewer may be at fault themselves.
+        items: how many different ones must have failed, one after another; fewer may be at fault themselves. Where
+            no item is, as when a session does not open, attempts count.
 
     Attributes:
         since: when it was noticed; None while there is none.
@@ -47,10 +48,10 @@ class Outage:
             self._next = now + self._pause
             self._pause = min(2 * self._pause, _PROBE_S)
 
-    def failed(self, index: int, now: float) -> bool:
+    def failed(self, sign: int, now: float) -> bool:
         """An item got no answer; whether that is an outage by now, and not to be charged to it."""
         if self.since is None:
-            self._failed.add(index)
+            self._failed.add(sign)
             if len(self._failed) < self._items:
                 return False
             self.since = now
@@ -195,7 +196,9 @@ class Traffic:
             if verdict.code == "throttled":
                 self.tempo.refused(began, now, max(now, self.gate.cool_until))
         if down:
-            return self.outage is not None and self.outage.failed(index, now)
+            # What any other item would have met as well is a sign each time, and not one for each item.
+            sign = -token if verdict.alike else index
+            return self.outage is not None and self.outage.failed(sign, now)
         if verdict.kind != "throttled" and verdict.code not in _SILENT:
             if self.tempo is not None:
                 self.tempo.answered(now)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Exile"]
 
+_REFUSALS = 10
+
 
 class Exile:
     """The exiles of one source.
@@ -41,9 +43,16 @@ class Exile:
             hands = self._source.hands
             if any(not other.shut_out for other in hands):
                 return back_off_s(hand.shut_out)
-            if error.unreachable:
-                return 0.0  # nobody is there: an outage has its own pace
+            if error.reason in ("unreachable", "throttled"):
+                return 0.0  # an outage and a cooldown have their own pace
+            if self._is_hopeless():
+                self._source.stop_here("session", error)
             return min(back_off_s(hand.shut_out), 0.2 * len(hands))  # few must soon know
+
+    def _is_hopeless(self) -> bool:
+        """Whether logins were refused for good again and again, and nobody was ever let in: a wrong password."""
+        use = self._source.program.session
+        return use is not None and use.counts.opened == 0 and use.counts.refused >= _REFUSALS
 
     def serve(self, gate: ThreadGate, seconds: float) -> None:
         """Wait on the worker's thread, at most until the run is over."""

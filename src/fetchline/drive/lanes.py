@@ -23,6 +23,7 @@ from fetchline.worker.child import NOT_TAKEN
 from fetchline.worker.context import Past
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.logs import levels
+from fetchline.worker.sessions import OPENING
 from fetchline.worker.transport import dump, load, load_error, show
 
 __all__ = ["serve_remote"]
@@ -283,7 +284,8 @@ class _Lane:
             self._give_back(self.reported)
             self.size = 1
             return
-        self._charge(process.position, crash, self.source.program.judge.crash())
+        verdict = self.source.program.judge.crash(begun=process.began != OPENING)
+        self._charge(process.position, crash, verdict)
 
     def _charge(self, position: int, error: BaseException, verdict: Verdict) -> None:
         guilty = position
@@ -308,7 +310,8 @@ class _Lane:
     def _end_all(self, crash: WorkerCrashed) -> None:
         with self.source.lock:
             for position in range(len(self.slots)):
-                self._fail(position, crash, self.source.program.judge.crash(), self.source.clock())
+                verdict = self.source.program.judge.crash(begun=False)
+                self._fail(position, crash, verdict, self.source.clock())
 
     def _timed_out(self, position: int) -> None:
         """The item has run too long: its process is ended, and only that one."""

@@ -12,11 +12,11 @@ from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
 from fetchline.drive.hands import Hand
 from fetchline.drive.source import Source
-from fetchline.errors import FetchlineError, Unpicklable, text_of
+from fetchline.errors import FetchlineError, SessionFailed, Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.context import Past
 from fetchline.worker.crash import WorkerCrashed
-from fetchline.worker.remote import FarCall, close_run, perform, perform_pickled
+from fetchline.worker.remote import FarCall, close_run, perform, perform_pickled, rest, rouse
 from fetchline.worker.sessions import OPENING
 from fetchline.worker.transport import dump, load, load_error, show
 
@@ -59,13 +59,12 @@ def push(
 class _PushHand(Hand):
     """An attempt elsewhere: it can be ended in a process of ours, its ``lane``, and not with anybody else."""
 
-    __slots__ = ("future", "lane", "until")
+    __slots__ = ("future", "lane")
 
     def __init__(self, gate: ThreadGate, lane: Any) -> None:
         super().__init__(gate, leaves=False)
         self.lane = lane
         self.future: Future[Any] | None = None
-        self.until = 0.0  # it rests, because a login failed
 
     def replace(self) -> None:
         if self.future is not None:
@@ -115,7 +114,6 @@ class Pusher:
         self.answers: deque[_Answer] = deque()
         self.idle: list[_PushHand] = []
         self.busy: set[_PushHand] = set()
-        self.resting: list[_PushHand] = []
         self.alone: tuple[_PushHand, Slot] | None = None
         self.crowd = False  # the last of several that went down together must not be taken for a lone one
 
@@ -130,29 +128,21 @@ class Pusher:
             while True:
                 while self.answers:
                     self._take(*self.answers.popleft())
-                nap = self._rouse()
-                if self._start() and all(source.left(hand) for hand in self.busy):
-                    return
+                if self._start():
+                    rouse(self.run_id)
+                    if all(source.left(hand) for hand in self.busy):
+                        return
                 if not self.busy and self._is_wanted():
                     return
-                self.gate.wait(nap)
+                self.gate.wait()
         except BaseException as bug:  # a pusher that dies silently would hang the run
             source.broke(bug)
         finally:
             source.watchers.discard(self.gate)
-            for hand in (*self.idle, *self.busy, *self.resting):
+            for hand in (*self.idle, *self.busy):
                 source.leave(hand)
             if self.lane is None and not self.pickled:
                 close_run(self.run_id)
-
-    def _rouse(self) -> float:
-        """Have those that have rested long enough go on; seconds until the next one has, -1 if there is none."""
-        if not self.resting:
-            return -1
-        now = self.source.clock()
-        self.idle += [hand for hand in self.resting if hand.until <= now]
-        self.resting = [hand for hand in self.resting if hand.until > now]
-        return min((hand.until - now for hand in self.resting), default=-1)
 
     def _is_wanted(self) -> bool:
         """Whether this thread has been given to others that want it."""
@@ -242,7 +232,7 @@ class Pusher:
                     slot.began = at
 
         payload, blob = _pack(slot), source.program.blob()
-        if source.program.timeout_of(slot) is not None:
+        if source.program.tells_when(slot):
             begun(OPENING)  # until it says otherwise
         future: Future[Any] = lane.submit(blob, payload, begun)
         hand.future = future
@@ -266,11 +256,10 @@ class Pusher:
                 self._go_on(hand, following)
                 return
             source.put_back(following)
-        if gone:
-            hand = self._new_hand()  # the place of an attempt that timed out is free again now
-        (self.resting if hand.until > source.clock() else self.idle).append(hand)
+        # The place of an attempt that timed out is free again now: a new hand takes it.
+        self.idle.append(self._new_hand() if gone else hand)
 
-    def _outcome(self, hand: _PushHand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
+    def _outcome(self, hand: Hand, slot: Slot, token: int, future: Future[Any]) -> Slot | None:
         source = self.source
         try:
             answer = future.result()
@@ -282,7 +271,6 @@ class Pusher:
             if hand.slot is not answer and not source.left(hand):
                 lost = FetchlineError(f"the executor gave {answer!r} for a call that did not return that")
                 return source.failed(hand, slot, token, lost)
-            hand.shut_out = 0
             following: Slot | None = answer
             return following
         try:
@@ -296,27 +284,20 @@ class Pusher:
             refused.__cause__ = error
             fine, value, verdict = False, refused, source.program.judge.lost_value()
         if fine:
-            hand.shut_out = 0
             return source.done(hand, slot, token, value)
-        self._rest(hand, value)
         return source.failed(hand, slot, token, value, verdict)
 
-    def _rest(self, hand: _PushHand, error: BaseException) -> None:
-        """Let it take nothing for a while, if it could not log in; a loop of ours has its own pauses."""
-        if self.lane is None:
-            hand.until = self.source.clock() + self.source.exile.sentence(hand, error)
-
-    def _failed(self, hand: _PushHand, slot: Slot, token: int, error: BaseException) -> Slot | None:
+    def _failed(self, hand: Hand, slot: Slot, token: int, error: BaseException) -> Slot | None:
         source = self.source
         judge = source.program.judge
         if isinstance(error, Lost) and judge.idempotent:
             self._acquit(slot, token)
             return None
         if not (_is_broken(error) or isinstance(error, Lost)):
-            self._rest(hand, error)
             return source.failed(hand, slot, token, error)
         if self.lane is not None or self.renew is not None:
-            again = judge.idempotent and slot.index not in source.suspects
+            is_over = source.schedule.stopping is not None  # what was in flight then has been attempted
+            again = judge.idempotent and slot.index not in source.suspects and not is_over
             if again and (self.busy or self.crowd):
                 # Several were in flight: which of them did it is found out by trying each alone.
                 self.crowd = bool(self.busy)
@@ -327,7 +308,7 @@ class Pusher:
             crash = WorkerCrashed(f"the executor lost the worker: {type(error).__name__}: {text_of(error)}")
             crash.__cause__ = error
             error = crash
-        return source.failed(hand, slot, token, error, judge.crash())
+        return source.failed(hand, slot, token, error, judge.crash(begun=slot.began != OPENING))
 
     def _acquit(self, slot: Slot, token: int) -> None:
         """Give back an attempt that ended through no fault of its own, as far as is known."""
@@ -345,7 +326,7 @@ def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot, token: in
     """Make an attempt on a thread of somebody's pool, and further ones while they are cheap.
 
     Waking two threads for each item would cost many times what a cheap one takes. An error ends the turn, so that
-    the future tells the pool of it.
+    the future tells the pool of it; not of a login that failed, for others are to have the item before this thread.
 
     Returns:
         The slot that was taken when the turn was over.
@@ -357,7 +338,14 @@ def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot, token: in
     following: Slot | None = slot
     until = source.clock() + _TURN_S
     while following is not None:
-        value = perform(run_id, program, context, following)
+        try:
+            value = perform(run_id, program, context, following)
+        except SessionFailed as error:
+            hand.shut_out = 1  # it gets no other slot for it
+            source.failed(hand, following, token, error)
+            hand.shut_out = 0
+            rest(run_id)
+            return None
         following = source.done(hand, following, token, value)
         if following is not None:
             token = following.token

@@ -322,7 +322,7 @@ class Source:
         with self.lock:
             if self.bug is None:
                 self.bug = bug
-            self._stop("cancelled")
+            self.stop_here("cancelled")
 
     # -- the input ------------------------------------------------------------------------------------------
 
@@ -443,12 +443,13 @@ class Source:
     def stop(self, code: ErrorCode = "cancelled") -> None:
         """Start nothing more."""
         with self.lock:
-            self._stop(code)
+            self.stop_here(code)
 
-    def _stop(self, code: ErrorCode) -> None:
+    def stop_here(self, code: ErrorCode, cause: BaseException | None = None) -> None:
+        """The same with the lock held; ``cause`` is why, for what has no error of its own."""
         if self.inbox:
             self._drain_inbox(self.clock())
-        self.schedule.stop(code)
+        self.schedule.stop(code, cause)
         self._wake_all()
         ring(self.host, self._feeder, self.keeper.gate)
 

@@ -175,11 +175,11 @@ class Oracle:
         if self.ramp < NEVER and now >= self.cool_until:
             self.ramp = self.ramp + 1 if self.ramp + 1 < self.limits.concurrency else NEVER
 
-    def unheard(self, item: Item, now: float) -> bool:
+    def unheard(self, item: Item, verdict: Verdict, now: float) -> bool:
         """An item got no answer; whether that is an outage's fault."""
         if not self.limits.breaker:
             return False
-        self.silent.add(item.index)
+        self.silent.add(-item.token if verdict.alike else item.index)
         if self.down_since == NEVER and len(self.silent) == self.limits.breaker:
             self.down_since, self.probe, self.probe_pause = now, now + 0.125, 0.125
         return self.down_since < NEVER
@@ -331,7 +331,7 @@ class Oracle:
             self.cooled(now, until)
         excused = False
         if verdict.code in ("unavailable", "unknown_outcome"):
-            excused = self.unheard(item, now)
+            excused = self.unheard(item, verdict, now)
         elif kind != "throttled" and verdict.code not in ("timeout", "session"):
             self.heard(now)
         if kind == "retry" and excused:

@@ -109,6 +109,10 @@ class Program:
         own = None if call.troubles is None else call.troubles.timeout
         return self.timeout if own is None else own
 
+    def tells_when(self, call: Call) -> bool:
+        """Whether it matters elsewhere when it begins: to a timeout, and to whether a write may have arrived."""
+        return not self.judge.idempotent or self.timeout_of(call) is not None
+
     def label(self, call: Call) -> str:
         """The item, for a message; its key function is the user's, and not for the driver's threads."""
         if self.key is not None:
@@ -263,10 +267,11 @@ def open_sync(program: Program, worker: Worker, run: ExitStack) -> Callable[[Any
             _is_useless(program, call, value, fresh=False)
             return value
         assert use is not None
-        with sessions.session(call) as session, surround():
+        with sessions.session(call) as session:
             extra = {} if use.parameter is None else {use.parameter: session}
             try:
-                value = finish(call, bound(call, extra))
+                with surround():
+                    value = finish(call, bound(call, extra))
             except Exception as error:
                 if use.is_expired(error):
                     note_freshness(error, sessions.fresh)
@@ -322,19 +327,17 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
     if use is not None and not program.middleware and use.spec.scope != "attempt":
 
         async def make_with_session(call: Any) -> Any:
-            login = sessions.peek(use)
-            fresh = login is None
-            if login is None:
-                login = await _log_in(sessions, use, call)
+            login = sessions.peek(use) or await _log_in(sessions, use, call)
             extra = {} if use.parameter is None else {use.parameter: login.value}
             try:
                 value = finish(call, await bound(call, extra))
-                if _is_useless(program, call, value, fresh=fresh):
+                if value.__class__ is Answers and value.judge(program, call, fresh=login.is_fresh_for(call)):
                     sessions.renew(use, login)
+                login.worked = True
                 return value
             except Exception as error:
                 if use.is_expired(error):
-                    note_freshness(error, fresh)
+                    note_freshness(error, login.is_fresh_for(call))
                     sessions.renew(use, login)
                 raise
             finally:
@@ -351,23 +354,23 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                 if use.spec.scope == "attempt":
                     own = LoopSessions()
                     stack.push_async_callback(own.close)
-                login = own.peek(use)
-                fresh = login is None
-                if login is None:
-                    login = await _log_in(own, use, call)
+                login = own.peek(use) or await _log_in(own, use, call)
                 stack.callback(login.leave)
                 if use.parameter is not None:
                     extra[use.parameter] = login.value
-            stack.enter_context(surround())
             try:
-                value = finish(call, await bound(call, extra))
-                useless = _is_useless(program, call, value, fresh=login is not None and fresh)
-                if useless and use is not None and login is not None:
-                    own.renew(use, login)
+                with surround():
+                    value = finish(call, await bound(call, extra))
+                fresh = login is not None and login.is_fresh_for(call)
+                useless = _is_useless(program, call, value, fresh=fresh)
+                if use is not None and login is not None:
+                    login.worked = True
+                    if useless:
+                        own.renew(use, login)
                 return value
             except Exception as error:
                 if use is not None and login is not None and use.is_expired(error):
-                    note_freshness(error, fresh)
+                    note_freshness(error, login.is_fresh_for(call))
                     own.renew(use, login)
                 raise
 
@@ -375,11 +378,10 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
 
 
 async def _log_in(sessions: LoopSessions, use: SessionUse, call: Any) -> Login:
-    call.began = OPENING
-    try:
-        return await sessions.get(use)
-    finally:
-        call.began = time.monotonic()
+    call.began = OPENING  # for good, if that fails: the function was never called
+    login = await sessions.get(use, call)
+    call.began = time.monotonic()
+    return login
 
 
 def _surround(program: Program) -> Callable[[], Any]:

@@ -20,23 +20,43 @@ _LEAVE_S = 5.0
 
 
 class Login:
-    """A session of a loop, opened; counted, so that it is not closed under an attempt that still uses it."""
+    """A session of a loop, opened; counted, so that it is not closed under an attempt that still uses it.
 
-    __slots__ = ("_leave", "is_open", "opened_at", "ready", "stale", "task", "users", "value")
+    ``worked`` says that an attempt has been served with it.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = (
+        "_leave",
+        "_opener",
+        "is_open",
+        "opened_at",
+        "ready",
+        "stale",
+        "task",
+        "users",
+        "value",
+        "worked",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: Any) -> None:
+        self._opener = (call.index, call.number)
         self.ready: asyncio.Future[None] = loop.create_future()
         self.value: Any = None
         self.users = 0
         self.opened_at = float("inf")
         self.is_open = False
         self.stale = False
+        self.worked = False
         self._leave = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
     def is_over(self, max_age: float | None) -> bool:
         """Whether it is too old, or failed when nobody waited for it any more."""
         return (self.ready.done() and not self.is_open) or is_old(self.opened_at, max_age)
+
+    def is_fresh_for(self, call: Any) -> bool:
+        """Whether it was opened for this attempt, or has served nobody: it may serve so many only."""
+        return not self.worked or self._opener == (call.index, call.number)
 
     def leave(self) -> None:
         self.users -= 1
@@ -137,7 +157,7 @@ class LoopSessions:
         login.users += 1
         return login
 
-    async def get(self, use: SessionUse) -> Login:
+    async def get(self, use: SessionUse, call: Any) -> Login:
         """Give the session; whoever asks first opens it while the others wait. Give it back by ``leave``."""
         login = self._open.get(use)
         over = (
@@ -148,7 +168,7 @@ class LoopSessions:
             login = None
             self._failed[use] += over
         if login is None:
-            login = self._open[use] = Login(asyncio.get_running_loop())
+            login = self._open[use] = Login(asyncio.get_running_loop(), call)
             login.task = asyncio.create_task(login.keep(use, back_off_s(self._failed[use])))
             self._tasks.add(login.task)
             login.task.add_done_callback(self._tasks.discard)
@@ -161,8 +181,8 @@ class LoopSessions:
             login.leave()
             if not isinstance(error, asyncio.CancelledError) and self._open.get(use) is login:
                 del self._open[use]
-                # An outage has its own pace.
-                self._failed[use] += not (isinstance(error, SessionFailed) and error.unreachable)
+                # An outage and a cooldown have their own pace.
+                self._failed[use] += getattr(error, "reason", "") not in ("unreachable", "throttled")
             raise
         self._failed[use] = 0
         return login

@@ -37,7 +37,7 @@ _READY = b"1"
 class Process:
     """A worker process and the parent's end of its pipe.
 
-    ``position`` is where its cell stood at its end; ``served`` says whether it has ever answered.
+    ``position`` and ``began`` are where its cell stood at its end; ``served`` says whether it has ever answered.
     """
 
     def __init__(self, pid: int, pipe: Pipe, cell: Cell, reap: Any) -> None:
@@ -49,6 +49,7 @@ class Process:
         self._ended = False
         self.exit_code: int | None = None
         self.position = -1
+        self.began = 0.0
         self.served = False
 
     def receive(self, timeout: float | None = None) -> Frame | None:
@@ -86,7 +87,7 @@ class Process:
             if not self._ended:
                 self._ended = True
                 self.exit_code = self._reap()
-                self.position = self.cell.position
+                self.position, self.began = self.cell.position, self.cell.began
                 self.pipe.close()
                 self.cell.close()
         return self.exit_code

@@ -12,12 +12,13 @@ from contextvars import Context, copy_context
 from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 
-from fetchline.errors import Unpicklable, text_of
+from fetchline.errors import SessionFailed, Unpicklable, text_of
 from fetchline.interfaces import Verdict, Worker
 from fetchline.worker.attempt import Program, make_portable, open_sync
 from fetchline.worker.context import Call, Past
+from fetchline.worker.sessions import back_off_s
 
-__all__ = ["FarCall", "close_run", "failure", "perform", "perform_pickled", "success"]
+__all__ = ["FarCall", "close_run", "failure", "perform", "perform_pickled", "rest", "rouse", "success"]
 
 
 P = TypeVar("P")
@@ -47,11 +48,18 @@ class _Place:
         self.make: Callable[[Any], Any] = context.run(open_sync, program, self.worker, self.stack)
         self.lock = threading.Lock()
         self.closed = False
+        self.over = threading.Event()
+        self.shut_out = 0  # logins that failed, one after another
 
     def call(self, call: Call) -> Any:
         with self.lock:
             try:
-                return self.context.run(self.make, call)
+                value = self.context.run(self.make, call)
+                self.shut_out = 0
+                return value
+            except SessionFailed:
+                self.shut_out += 1
+                raise
             finally:
                 if self.closed:
                     self.stack.close()
@@ -59,6 +67,7 @@ class _Place:
     def close(self) -> None:
         """Close what is kept; an attempt that is still at work here does it when it ends."""
         self.closed = True
+        self.over.set()
         if self.lock.acquire(blocking=False):
             try:
                 self.context.run(self.stack.close)
@@ -84,6 +93,23 @@ def perform(run_id: str, program: Program, context: Context | None, call: Call) 
     return place.call(call)
 
 
+def rest(run_id: str) -> None:
+    """Have this thread wait after a login that failed, at most until the run is over.
+
+    It is idle sooner than those that can log in, and would be given all their calls.
+    """
+    place: _Place = _here.__dict__[run_id]
+    place.over.wait(back_off_s(place.shut_out))
+
+
+def rouse(run_id: str) -> None:
+    """Have nobody rest in this process for a run: it is over."""
+    with _lock:
+        places = _places.get(run_id, [])
+    for place in places:
+        place.over.set()
+
+
 def close_run(run_id: str) -> None:
     """Close what a run keeps in this process; nobody tells a foreign pool's threads to do it themselves."""
     with _lock:
@@ -107,6 +133,8 @@ def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
     try:
         value = perform(run_id, program, None, call)
     except Exception as error:
+        if isinstance(error, SessionFailed):
+            rest(run_id)
         return dump_value(failure(program, error, call))
     return success(program, value, dump_value)
 

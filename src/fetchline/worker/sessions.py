@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 
 from fetchline.errors import SessionFailed, WrongAnswer, text_of
 from fetchline.interfaces import SessionSpec
-from fetchline.verdict import is_unreachable, refusal
+from fetchline.verdict import login_trouble
 from fetchline.waiting import waits
 
 __all__ = [
@@ -43,21 +43,32 @@ OPENING = float("inf")
 
 
 class Counts:
-    """Sessions that one run opened and closed, in this process and in worker processes of ours."""
+    """Sessions that one run opened and closed, in this process and in worker processes of ours.
 
-    __slots__ = ("__weakref__", "_lock", "_token", "closed", "opened")
+    Attributes:
+        refused: logins that were refused for good since the last one that was not.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_token", "closed", "opened", "refused")
 
     def __init__(self, token: str = "") -> None:
         self._lock = threading.Lock()
         self._token = token
         self.opened = 0
         self.closed = 0
+        self.refused = 0
         _counted[token] = self
 
     def open(self) -> None:
         with self._lock:
             self.opened += 1
+            self.refused = 0
         report("+", self._token)
+
+    def refuse(self) -> None:
+        with self._lock:
+            self.refused += 1
+        report("!", self._token)
 
     def close(self) -> None:
         with self._lock:
@@ -83,7 +94,7 @@ def count(sign: str, token: str) -> None:
     """Take such a report."""
     counts = _counted.get(token)
     if counts is not None:
-        (counts.open if sign == "+" else counts.close)()
+        {"+": counts.open, "-": counts.close, "!": counts.refuse}[sign]()
 
 
 _tokens: deque[tuple[SessionSpec, Mapping[str, Any], str]] = deque(maxlen=256)
@@ -179,10 +190,10 @@ def back_off_s(failed: int) -> float:
 
 def pause(use: SessionUse, error: SessionFailed, failed: int, elapsed: float) -> float | None:
     """Seconds to wait before another login; None for no further one."""
-    policy, cause = use.spec.login, error.__cause__ or error
-    if policy is None or failed >= policy.limit or refusal(use.spec, cause) is not None:
+    policy = use.spec.login
+    if policy is None or failed >= policy.limit or error.reason in ("refused", "throttled"):
         return None
-    wait = policy.judge(cause, failed, elapsed)
+    wait = policy.judge(error.__cause__ or error, failed, elapsed)
     return wait if wait is None or waits() else 0.0
 
 
@@ -271,7 +282,11 @@ def close(stack: ExitStack, use: SessionUse) -> None:
 
 
 def failure(use: SessionUse, error: Exception) -> SessionFailed:
+    """What an opening ended with that raised; one that was refused is counted."""
+    reason = login_trouble(use.spec, error)
+    if reason == "refused":
+        use.counts.refuse()
     return SessionFailed(
         f"session {use.spec.name!r} could not be opened: {type(error).__name__}: {text_of(error)}",
-        unreachable=is_unreachable(use.spec, error),
+        reason=reason,
     )

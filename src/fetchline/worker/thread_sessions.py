@@ -45,12 +45,10 @@ class ThreadSessions:
         if held is not None:
             yield held.value
             return
-        call.began = OPENING
+        call.began = OPENING  # for good, if that fails: the function was never called
         token = getattr(call, "token", None)
-        try:
-            held = self._open()
-        finally:
-            call.began = time.monotonic()
+        held = self._open()
+        call.began = time.monotonic()
         if getattr(call, "token", None) != token:
             raise SessionFailed("the session was opened, but the attempt is not waited for any more")
         try:
@@ -110,7 +108,9 @@ class _Shared:
             if self.failed is not None:
                 # It failed while this one waited: trying again for each would lock an account.
                 failed = self.failed
-                raise SessionFailed(str(failed), unreachable=failed.unreachable) from failed.__cause__
+                raise SessionFailed(
+                    str(failed), reason=failed.reason, login=failed.login
+                ) from failed.__cause__
             if self.held is not None:
                 return False
             try:

@@ -89,7 +89,7 @@ class Wide:
             refused.__cause__ = error
             outcome = pack_value((False, dump_error(refused), Verdict("permanent", "unpicklable")))
         else:
-            if program.timeout_of(call) is not None:
+            if program.tells_when(call):
                 call = _Told(call, lambda at: self._child.pipe.send(b"B", _BEGUN.pack(number, at)))
             cell = Cell(program)
             cell.call = call
@@ -103,7 +103,7 @@ class Wide:
 
 
 class _Told(FarCall):
-    """A call whose beginning the parent is told of: it holds a timeout against it, and opening a session moves it."""
+    """A call whose beginning the parent is told of; opening a session moves it."""
 
     __slots__ = ("_at", "_tell")
 

@@ -56,8 +56,8 @@ class Errors(HTTPHooks):
         """On a new connection as on one that was kept."""
         paths, options = [*before, path], {"base_url": origin.url, "total": 0.3}
         policies = {"retry": fl.Try(retry=3, sleep=0), "idempotent": False}
-        batch = face.run(paths, options, policies=policies, executor="serial")
-        assert (batch[-1].error_code, batch[-1].attempts) == ("unknown_outcome", 1), batch[-1]
+        failure = face.run(paths, options, policies=policies, executor="serial").failures[-1]
+        assert (failure.error_code, failure.attempts) == ("unknown_outcome", 1), failure
         assert origin.count(path) == 1
 
     def test_a_write_that_found_no_connection_is_tried_again(self, face: Face) -> None:
