@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger("fetchline")
 _LEAVE_S = 6.5  # longer than our own workers wait for a logout
-_HURRY_S = 0.4  # where threads are stuck: control is to be back 1.5 s after the stop, which gave them 1 s
+_HURRY_S = (
+    0.4  # after an interrupt, and where threads are stuck: control is back 1.5 s after it, with 1 s of grace
+)
 _WHOLE = (list, tuple, range, Grid)
 
 
@@ -310,7 +312,7 @@ class Run:
     def _leave_interruptibly(self, pool: Any, host: Host) -> None:
         host.signals.raising = True
         try:
-            self._leave(pool)
+            self._leave(pool, host.grace_left() + _HURRY_S if host.signals.count else _LEAVE_S)
         except KeyboardInterrupt:
             host.signals.count += 1  # a logout that hangs: it is not waited for any longer
         finally:
@@ -334,9 +336,8 @@ class Run:
                 renew=crew.start if crew.given is None else None,
             )
 
-    def _leave(self, pool: Any) -> None:
+    def _leave(self, pool: Any, patience: float = _LEAVE_S) -> None:
         """Wait for the workers, which close their sessions on leaving; not for those that were given up."""
-        patience = _LEAVE_S
         if self.source.gave_up:
             # What could be ended and has not has had its time, and its session with it.
             patience = 0.1 if self.crew.spec.can_kill else _HURRY_S

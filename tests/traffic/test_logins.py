@@ -530,6 +530,44 @@ def test_a_logout_that_hangs_does_not_keep_the_run_from_ending(workers: Lane, lo
         log.note("go")
 
 
+@pytest.mark.parametrize("name", ["thread", "process", "pool"])
+@pytest.mark.parametrize("policies", [{}, {"timeout": 0.5, "idempotent": False}], ids=["read", "write"])
+def test_a_logout_that_hangs_in_the_middle_costs_no_item(name: str, policies: Any, log: Log) -> None:
+    """Not even a write, whose attempt has long ended then: the worker is left, and another takes its place."""
+
+    def use(n: int, *, session: Any = fl.injected) -> int:
+        log.note("use", n)
+        if n == 4 and log.count("use", n) == 1:
+            raise LookupError("who are you?")
+        return n
+
+    spec = fl.SessionSpec(name="hangs", factory=lambda: HangingLogout(log), expired=(LookupError,))
+    with lane_of(name, 2) as lane:
+        try:
+            batch = lane.run(lane.fetcher(use, session=spec, **policies), range(20))
+            assert batch.values == list(range(20)), batch
+            assert batch.summary.wall_s < 12
+            assert log.count("open") >= 2 and log.count("use") == 21
+        finally:
+            log.note("go")
+
+
+@pytest.mark.parametrize("name", ["thread", "process"])
+def test_a_logout_that_hangs_does_not_keep_a_pool_from_ending(name: str, log: Log) -> None:
+    def use(n: int, *, session: Any = fl.injected) -> int:
+        return n
+
+    fetcher = fl.Fetcher.of(use, session=fl.SessionSpec(name="hangs", factory=lambda: HangingLogout(log)))
+    try:
+        with fl.get_executor(name, max_workers=2) as pool:
+            assert fl.run(fetcher, range(4), executor=pool, progress=None).n_failed == 0
+            began = time.monotonic()
+        assert time.monotonic() - began < 8
+        assert log.count("closing") >= 1
+    finally:
+        log.note("go")
+
+
 def test_an_async_logout_that_hangs_is_cancelled_and_the_run_ends() -> None:
     cancelled = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -122,6 +123,11 @@ class _Lane(RemoteWorker):
         try:
             while (left := until - time.monotonic()) > 0:
                 process.receive(left)
+            _log.warning(
+                "worker process %d did not close its sessions within %g s, and is ended",
+                process.pid,
+                _LEAVE_S,
+            )
         except EOFError:
             pass
         process.kill()
@@ -129,6 +135,7 @@ class _Lane(RemoteWorker):
         self._process = None
 
 
+_log = logging.getLogger("fetchline.session")
 _LEAVE_S = 5.0
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
@@ -16,7 +18,9 @@ from fetchline.interfaces import ExecutorSpec, Source, Worker
 
 __all__ = ["ThreadPool"]
 
+_log = logging.getLogger("fetchline.session")
 _LOOK_S = 0.1
+_LEAVE_S = 5.0  # a logout that hangs is not waited for any longer
 _numbers = itertools.count(1)
 _Task = Callable[[Worker], None]
 
@@ -42,6 +46,7 @@ class ThreadPool(Executor):
         self._lock = threading.Lock()
         self._stuck: WeakSet[threading.Thread] = WeakSet()
         self._threads: dict[threading.Thread, _Task | None] = {}
+        self._leaving: dict[threading.Thread, float] = {}  # since when they close their sessions
         self._workers: set[Worker] = set()
         # Both go down together when a thread has taken a task, so their difference is always true.
         self._idle = 0
@@ -132,8 +137,10 @@ class ThreadPool(Executor):
                     self._threads[me] = task = None
             with self._lock:
                 self._workers.discard(worker)
+                self._leaving[me] = time.monotonic()
         with self._lock:
             self._threads.pop(me, None)
+            self._leaving.pop(me, None)
 
     def _next(self, me: threading.Thread) -> _Task | None:
         with self._lock:
@@ -167,13 +174,20 @@ class ThreadPool(Executor):
                     self._tasks.put(None)
         if wait:
             for thread in threads:
-                # One that is found to be stuck meanwhile is not waited for any longer.
                 while (
                     thread.is_alive()
-                    and thread not in self._stuck
                     and thread is not threading.current_thread()
+                    and not self._is_left(thread)
                 ):
                     thread.join(_LOOK_S)
+
+    def _is_left(self, thread: threading.Thread) -> bool:
+        """Whether it is not waited for any longer: it is stuck, or a session of its does not close."""
+        since = self._leaving.get(thread)
+        if since is not None and time.monotonic() - since > _LEAVE_S:
+            _log.warning("a session of a thread did not close within %g s, and is left", _LEAVE_S)
+            return True
+        return thread in self._stuck
 
     def _cancel_queued(self) -> None:
         kept: list[_Task | None] = []

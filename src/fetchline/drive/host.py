@@ -141,6 +141,10 @@ class _Desk:
         idle = not self.source.schedule.running and time.monotonic() >= self._stop_at
         return idle or self._end_at is not None
 
+    def grace_left(self) -> float:
+        """Seconds that are left of what a stop gives those at work; none before there is one."""
+        return 0.0 if self._stop_at is None else max(0.0, self._stop_at - time.monotonic())
+
     def nap(self) -> float:
         """How long to wait at most, in seconds."""
         nap = _LOOK_S if self.tick is None else _TICK_S

@@ -19,7 +19,7 @@ from fetchline.drive.source import Source
 from fetchline.drive.threads import next_slot
 from fetchline.errors import AttemptTimeout, SessionFailed, Unpicklable, text_of
 from fetchline.interfaces import RemoteWorker, Verdict
-from fetchline.worker.child import NOT_TAKEN
+from fetchline.worker.child import LEFT, NOT_TAKEN
 from fetchline.worker.context import Past
 from fetchline.worker.crash import WorkerCrashed
 from fetchline.worker.logs import levels
@@ -279,8 +279,9 @@ class _Lane:
 
     def _crashed(self, process: Any, crash: WorkerCrashed) -> None:
         """The process died: the item it had begun is charged, the others go back."""
-        if process.served and process.position == NOT_TAKEN:
-            # It had died while it was idle, which is nobody's crash. A new one that dies is not tried for ever.
+        was_idle = process.served and process.position == NOT_TAKEN
+        if was_idle or process.exit_code == LEFT:
+            # That is nobody's crash. A new one that dies while it is idle is not tried for ever.
             self._give_back(self.reported)
             self.size = 1
             return

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from typing import Any
 
 from fetchline.core.slots import Slot
@@ -336,10 +337,11 @@ def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot, token: in
         source.came_back()  # it waited in the pool for too long, and is not wanted any more
         return None
     following: Slot | None = slot
+    abandon = None if program.session is None else partial(source.abandon, hand)
     until = source.clock() + _TURN_S
     while following is not None:
         try:
-            value = perform(run_id, program, context, following)
+            value = perform(run_id, program, context, following, abandon)
         except SessionFailed as error:
             hand.shut_out = 1  # it gets no other slot for it
             source.failed(hand, following, token, error)

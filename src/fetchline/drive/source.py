@@ -141,6 +141,18 @@ class Source:
         self.hands.discard(hand)
         return True
 
+    def abandon(self, hand: Hand) -> None:
+        """A worker is stuck in something that is no attempt's: others get what it has in hand, and it a successor."""
+        with self.lock:
+            if hand not in self.hands:
+                return
+            self.hands.discard(hand)
+            self.abandoned += 1
+            if hand.slot is not None and hand.slot.token == hand.token:
+                self.schedule.give_back([hand.slot])
+                self.wake_one()
+        hand.replace()
+
     def came_back(self) -> None:
         """An attempt that had been given up has ended after all."""
         with self.lock:

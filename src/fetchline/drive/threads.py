@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
-from fetchline.drive.hands import Hand
+from fetchline.drive.hands import Hand, nobody
 from fetchline.drive.source import Source
 from fetchline.interfaces import Worker
 from fetchline.worker.attempt import open_sync
@@ -52,6 +53,7 @@ def _serve(source: Source, worker: Worker) -> None:
     gate = ThreadGate()
     hand = _ThreadHand(gate, source, worker)
     source.enter(hand)
+    worker.abandon = partial(source.abandon, hand)
     try:
         with ExitStack() as run:
             make = open_sync(source.program, worker, run)
@@ -73,4 +75,5 @@ def _serve(source: Source, worker: Worker) -> None:
     except BaseException as bug:  # a worker that dies silently would hang the run
         source.broke(bug)
     finally:
+        worker.abandon = nobody
         source.leave(hand)

@@ -36,10 +36,12 @@ from fetchline.worker.shared import Parcel
 from fetchline.worker.transport import Pipe, dump_error, dump_value, load, pack_value
 from fetchline.worker.wide import Wide
 
-__all__ = ["CELL_SIZE", "NONE_BEGUN", "NOT_TAKEN", "Cell", "RemoteCall", "main"]
+__all__ = ["CELL_SIZE", "LEFT", "NONE_BEGUN", "NOT_TAKEN", "Cell", "RemoteCall", "main"]
 
 CELL_SIZE = 16
 NOT_TAKEN, NONE_BEGUN = -1, -2
+LEFT = 75
+"""The exit code of a process that could not close a session."""
 _PARENT_CHECK_S = 2.0
 _FLUSH_S = 0.05
 
@@ -160,6 +162,7 @@ class Child:
 
     def work(self) -> None:
         with Worker() as worker:
+            worker.abandon = _abandon
             run = ExitStack()
             task = self.tasks.get()
             while task is not None:
@@ -299,6 +302,11 @@ class Child:
         except BaseException as error:  # a future carries whatever was raised
             out = pack_value((False, dump_error(error)))
         self.pipe.send(b"F", *out)
+
+
+def _abandon() -> None:
+    """The main thread is stuck in closing a session: the parent starts another process."""
+    os._exit(LEFT)
 
 
 def _end_with_the_parent(lifeline: int) -> None:

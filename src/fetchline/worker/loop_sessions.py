@@ -10,13 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fetchline.errors import SessionFailed
-from fetchline.worker.sessions import SessionUse, back_off_s, failure, is_old, pause, slow
+from fetchline.worker.sessions import LEAVE_S, SessionUse, back_off_s, failure, is_old, pause, slow
 
 __all__ = ["Login", "LoopSessions"]
 
 _log = logging.getLogger("fetchline.session")
-
-_LEAVE_S = 5.0
 
 
 class Login:
@@ -202,10 +200,10 @@ class LoopSessions:
         self._open.clear()
         if self._tasks:
             # A logout that hangs is not waited for.
-            await asyncio.wait(self._tasks, timeout=_LEAVE_S)
+            await asyncio.wait(self._tasks, timeout=LEAVE_S)
         left = [*self._tasks]
         for task in left:
             task.cancel()
         if left:
-            _log.warning("%d sessions did not close within %g s, and are left", len(left), _LEAVE_S)
+            _log.warning("%d sessions did not close within %g s, and are left", len(left), LEAVE_S)
             await asyncio.wait(left, timeout=1.0)

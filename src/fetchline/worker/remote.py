@@ -80,8 +80,17 @@ _places: dict[str, list[_Place]] = {}
 _lock = threading.Lock()
 
 
-def perform(run_id: str, program: Program, context: Context | None, call: Call) -> Any:
-    """Make one attempt in this process: its value."""
+def perform(
+    run_id: str,
+    program: Program,
+    context: Context | None,
+    call: Call,
+    abandon: Callable[[], None] | None = None,
+) -> Any:
+    """Make one attempt in this process: its value.
+
+    ``abandon`` is called if this thread is stuck in closing a session.
+    """
     mine: dict[str, _Place] = _here.__dict__
     place = mine.get(run_id)
     if place is None or place.closed:
@@ -90,6 +99,8 @@ def perform(run_id: str, program: Program, context: Context | None, call: Call) 
         place = mine[run_id] = _Place(program, copy_context() if context is None else context.copy())
         with _lock:
             _places.setdefault(run_id, []).append(place)
+    if abandon is not None:
+        place.worker.abandon = abandon
     return place.call(call)
 
 

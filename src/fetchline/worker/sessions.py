@@ -24,6 +24,7 @@ from fetchline.verdict import login_trouble
 from fetchline.waiting import waits
 
 __all__ = [
+    "LEAVE_S",
     "OPENING",
     "SessionUse",
     "back_off_s",
@@ -40,6 +41,9 @@ _log = logging.getLogger("fetchline.session")
 
 OPENING = float("inf")
 """When an attempt began whose session is still opening: a login is not part of the attempt's timeout."""
+
+LEAVE_S = 5.0
+"""How long a logout is waited for, in seconds."""
 
 
 class Counts:

@@ -6,6 +6,7 @@ a warm pool that is later than the end of the run.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from typing import Any
 
 from fetchline.errors import SessionFailed
 from fetchline.interfaces import Worker
-from fetchline.worker.sessions import OPENING, SessionUse, close, is_old, open_
+from fetchline.worker.sessions import LEAVE_S, OPENING, SessionUse, close, is_old, open_
 
 __all__ = ["ThreadSessions"]
+
+_log = logging.getLogger("fetchline.session")
 
 
 class ThreadSessions:
@@ -37,20 +40,19 @@ class ThreadSessions:
         """
         use = self._use
         held: _Held | None = self._worker.kept.get(use)
-        if held is not None and held.is_over():
-            held.expire()
-            held.close()
-            held = None
-        self.fresh = held is None
-        if held is not None:
+        self.fresh = held is None or held.is_over()
+        if held is not None and not self.fresh:
             yield held.value
             return
         call.began = OPENING  # for good, if that fails: the function was never called
         token = getattr(call, "token", None)
-        held = self._open()
-        call.began = time.monotonic()
-        if getattr(call, "token", None) != token:
-            raise SessionFailed("the session was opened, but the attempt is not waited for any more")
+        if held is not None:
+            self._close(held)
+        if getattr(call, "token", None) == token:
+            held = self._open()
+            call.began = time.monotonic()
+        if held is None or getattr(call, "token", None) != token:
+            raise SessionFailed("the attempt is not waited for any more: its session took too long")
         try:
             yield held.value
         finally:
@@ -58,11 +60,30 @@ class ThreadSessions:
                 held.close()
 
     def renew(self) -> None:
-        """The login is no longer valid: the next attempt opens a new one."""
+        """The login is no longer valid: the next attempt closes it and opens a new one."""
         held: _Held | None = self._worker.kept.get(self._use)
         if held is not None:
             held.expire()
+            held.expired = True
+
+    def _close(self, held: _Held) -> None:
+        """Close a session in the middle of a run; the worker is left behind if that hangs."""
+        watch = threading.Timer(LEAVE_S, self._left)
+        watch.daemon = True
+        watch.start()
+        try:
+            held.expire()
             held.close()
+        finally:
+            watch.cancel()
+
+    def _left(self) -> None:
+        _log.warning(
+            "session %r did not close within %g s; its worker is left, and another takes its place",
+            self._use.spec.name,
+            LEAVE_S,
+        )
+        self._worker.abandon()
 
     def _open(self) -> _Held:
         use, worker = self._use, self._worker
@@ -173,7 +194,7 @@ def _nothing() -> None: ...
 class _Held:
     """A session as one worker holds it; ``close`` acts once."""
 
-    __slots__ = ("_close", "_left", "_stale", "expire", "max_age", "opened_at", "value")
+    __slots__ = ("_close", "_left", "_stale", "expire", "expired", "max_age", "opened_at", "value")
 
     def __init__(
         self,
@@ -184,6 +205,7 @@ class _Held:
     ) -> None:
         self.value = value
         self.expire = expire
+        self.expired = False
         self.opened_at = time.monotonic()
         self.max_age: float | None = None
         self._stale = stale
@@ -192,7 +214,7 @@ class _Held:
 
     def is_over(self) -> bool:
         """Whether it must not be used any more: somebody found it expired, or it is too old."""
-        return self._stale() or is_old(self.opened_at, self.max_age)
+        return self.expired or self._stale() or is_old(self.opened_at, self.max_age)
 
     def onclose(self, left: Callable[[], None]) -> None:
         self._left = left
