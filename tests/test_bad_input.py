@@ -98,7 +98,7 @@ def test_an_unknown_option_names_the_near_one() -> None:
         fl.run(never, [1], wokers=3)
     with pytest.raises(TypeError, match=r"a fetcher's policy.*fetcher\.replace"):
         fl.run(never, [1], timeout=3)
-    with pytest.raises(TypeError, match="no policy 'retries'; it has retry"):
+    with pytest.raises(TypeError, match="no policy 'retries'; did you mean 'retry'"):
         fl.fetcher(retries=3)
     with pytest.raises(TypeError, match="no policy 'retries'"):
         fl.Fetcher.of(echo).replace(retries=3)
@@ -298,7 +298,7 @@ def test_the_same_function_registers_again_silently() -> None:
         (b"AAPL", "items is a bytes"),
         ({"AAPL": 1}, r"items is a dict, .* list\(items\) for its keys"),
         (7, r"items is an int, .* write \[items\]"),
-        (None, "items is a NoneType"),
+        (None, "items is None, not a collection of items; what gave it may have returned nothing"),
         (pl.DataFrame({"symbol": ["A"]}), r'items\["column"\]'),
     ],
     ids=["str", "bytes", "dict", "int", "None", "DataFrame"],

@@ -201,10 +201,11 @@ def _no_such_option(name: str) -> str:
         return "run has no option 'as_completed': a batch is in input order; stream and astream have it"
     import difflib
 
-    near = difflib.get_close_matches(name, [*_FIELDS, "config"], n=1)
-    return f"run has no option {name!r}; " + (
-        f"did you mean {near[0]!r}?" if near else f"it has {', '.join(_FIELDS)}"
-    )
+    near = difflib.get_close_matches(name, [*_FIELDS, "config", *_POLICIES], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(_FIELDS)}"
+    if near and near[0] in _POLICIES:
+        hint = f"did you mean the fetcher's policy {near[0]!r}? Write fetcher.replace({near[0]}=...)"
+    return f"run has no option {name!r}; {hint}"
 
 
 _POLICIES = (

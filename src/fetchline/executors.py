@@ -122,6 +122,7 @@ def choose(
     Raises:
         UnknownName: no executor has that name.
         TypeError, ValueError: not an executor, or widths that cannot be.
+        RuntimeError: it has been shut down.
     """
     if executor is None:
         executor = "asyncio" if asynchronous else "thread"
@@ -157,6 +158,8 @@ def _meant(executor: Any) -> tuple[ExecutorSpec, Any, Mapping[str, Any]]:
     if isinstance(executor, str):
         return catalog().executor(executor), None, options
     if isinstance(executor, Executor) and not isinstance(executor, type):
+        if getattr(executor, "closed", False) is True:  # a run may need no worker of it, and not find out
+            raise RuntimeError("the executor that was given has been shut down")
         return _spec_of(executor), executor, options
     if (built_in := _built_in(executor)) is not None:
         return built_in, None, options
@@ -177,10 +180,10 @@ def _widths(
         raise ValueError(
             f'the {spec.name} executor makes one attempt at a time; use executor="thread" for more'
         )
-    # Threads are as many as there may be attempts; processes are as many as the CPUs can carry.
-    as_wide = None if spec.isolates_crashes else concurrency
-    workers = workers or size or as_wide or _default_workers(spec)
     side_by_side = asynchronous and spec.piped
+    # As many as there may be attempts, where each makes one at a time.
+    as_wide = None if side_by_side else concurrency
+    workers = workers or size or as_wide or _default_workers(spec)
     if concurrency is not None and concurrency > workers and not side_by_side:
         raise ValueError(
             f"concurrency={concurrency} attempts cannot be in flight on workers={workers} of {spec.name!r}: "

@@ -156,6 +156,7 @@ class Fetcher(Generic[P, R, T]):
             raise ValueError(
                 f"{name!r} is no name for a fetcher; write words of letters, digits, _ and -, separated by dots"
             )
+        _refuse_unknown(policies)
         made = cls(function, name, Policies(**policies))
         _fits(made)
         return made
@@ -216,10 +217,7 @@ class Fetcher(Generic[P, R, T]):
         >>> quote.replace(timeout=5).policies.timeout
         5.0
         """
-        known = Policies.__dataclass_fields__
-        unknown = [name for name in changes if name not in known]
-        if unknown:
-            raise TypeError(_no_such_policy(unknown[0]))
+        _refuse_unknown(changes)
         made = type(self)(self.function, self.name, replace(self.policies, **changes))
         _fits(made)
         return made
@@ -261,7 +259,7 @@ class Fetcher(Generic[P, R, T]):
         return plan(self, items, **options)
 
     def __repr__(self) -> str:
-        shown = [f"{n}={v!r}" for n, v in _declared(self.policies)]
+        shown = [f"{n}={shown_as(v)}" for n, v in _declared(self.policies)]
         return f"<fetcher {self.name!r} of {'.'.join(self.origin)}{': ' if shown else ''}{', '.join(shown)}>"
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -339,6 +337,13 @@ def _shown(function: Callable[..., Any]) -> str:
     return f"{name}({', '.join(map(str, _signature(function).values()))})"
 
 
+def shown_as(policy: Any) -> str:
+    """A policy's value, for people; a function by its name, for a password may be bound to it."""
+    while isinstance(policy, functools.partial):
+        policy = policy.func
+    return getattr(policy, "__qualname__", None) or repr(policy) if callable(policy) else repr(policy)
+
+
 def _declared(policies: Policies) -> Iterator[tuple[str, Any]]:
     plain = Policies()
     for name in Policies.__dataclass_fields__:
@@ -363,12 +368,22 @@ def _import(module: str, qualname: str) -> Any:
     return found
 
 
+def _refuse_unknown(policies: Mapping[str, Any]) -> None:
+    for name in policies:
+        if name not in Policies.__dataclass_fields__:
+            raise TypeError(_no_such_policy(name))
+
+
 def _no_such_policy(name: str) -> str:
+    import difflib
+
     from fetchline.config import BatchConfig
 
     if name in BatchConfig.__dataclass_fields__:
         return f"{name} is an option of a run, not a policy of a fetcher: write run(..., {name}=...)"
-    return f"a fetcher has no policy {name!r}; it has {', '.join(Policies.__dataclass_fields__)}"
+    near = difflib.get_close_matches(name, Policies.__dataclass_fields__, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(Policies.__dataclass_fields__)}"
+    return f"a fetcher has no policy {name!r}; {hint}"
 
 
 class _Decorator(Protocol):
@@ -445,9 +460,7 @@ def fetcher(target: Any = None, /, *, registry: Registry | None = None, **polici
     >>> square(4), square.name
     (16, 'docs.square')
     """
-    unknown = [name for name in policies if name not in Policies.__dataclass_fields__]
-    if unknown:
-        raise TypeError(_no_such_policy(unknown[0]))
+    _refuse_unknown(policies)
     if target is not None and not isinstance(target, str):
         if not callable(target):
             raise TypeError(f"@fetcher decorates a function, not {target!r}; options are keywords")

@@ -287,6 +287,8 @@ def check_items(items: object) -> None:
     Traceback (most recent call last):
     TypeError: items is a str, not a collection of items: write ['AAPL']
     """
+    if items is None:
+        raise TypeError("items is None, not a collection of items; what gave it may have returned nothing")
     if (instead := _instead_of(items, "items")) is not None:
         raise TypeError(f"items is {_a(items)}, not a collection of items: write {instead}")
 

@@ -425,12 +425,23 @@ async def _absolute(n: int) -> int:
     return abs(n)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c != "serial"])
-def test_a_run_on_a_pool_that_was_shut_down_is_refused(case: str) -> None:
+@pytest.mark.parametrize("function", [abs, _absolute])
+def test_a_run_on_a_pool_that_was_shut_down_is_refused(case: str, function: Any) -> None:
+    """Whether or not it would need a worker of it."""
     pool = start(case)
     pool.shutdown()
-    with pytest.raises(RuntimeError, match="shut down"):
-        fl.run(_absolute if case == "asyncio" else abs, [-1], executor=pool, progress=None)
+    with pytest.raises(RuntimeError, match="the executor that was given has been shut down"):
+        fl.run(function, [-1], executor=pool, progress=None)
+
+
+def test_a_plain_function_has_as_many_workers_as_attempts_at_once() -> None:
+    for name in ("thread", "process"):
+        crew = choose(name, asynchronous=False, concurrency=7)
+        assert (crew.workers, crew.concurrency) == (7, 7)
+    crew = choose("process", asynchronous=True, concurrency=700)
+    assert crew.workers < crew.concurrency == 700
+    with pytest.raises(ValueError, match="raise workers"):
+        choose("process", asynchronous=False, concurrency=7, workers=2)
 
 
 def test_a_pool_of_the_standard_library_carries_a_run() -> None:

@@ -346,7 +346,7 @@ def test_a_generator_is_not_read_by_the_check() -> None:
         (pl.DataFrame({"a": [1]}), r"items is a DataFrame.*write items\[\"column\"\]"),
         (pl.LazyFrame({"a": [1]}), r"items is a LazyFrame.*write items\.collect\(\)\[\"column\"\]"),
         (7, r"items is an int.*write \[items\]"),
-        (None, r"items is a NoneType"),
+        (None, r"items is None, not a collection"),
         (Args("a"), r"items is an Args.*write \[items\]"),
         (Period.Q1(2024), r"items is a Period.*write \[items\]"),
     ],

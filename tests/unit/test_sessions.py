@@ -277,6 +277,34 @@ def test_a_spec_without_a_factory_is_refused() -> None:
         fl.SessionSpec(name="v")
 
 
+@pytest.mark.parametrize(
+    "session",
+    [
+        fl.use("unit.secret", path="hunter2"),
+        fl.SessionSpec(name="unit.secret", factory=functools.partial(Log, "hunter2"), max_age=3),
+        functools.partial(Log, "hunter2"),
+    ],
+)
+def test_what_is_shown_of_a_session_is_no_secret(session: Any) -> None:
+    shown = repr(fl.Fetcher.of(get, session=session))
+    assert "unit.secret" in shown or "Log" in shown
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("wrong", [{"workers": "2"}, {"max_open": 0}, {"workers": True}])
+def test_a_spec_takes_whole_numbers_of_sessions(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="must be a whole number of at least 1"):
+        fl.SessionSpec(name="v", factory=Log, **wrong)
+
+
+def test_a_coroutine_function_cannot_say_that_a_login_is_over() -> None:
+    async def is_over(error: BaseException) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match="not a coroutine function"):
+        fl.SessionSpec(name="v", factory=Log, expired=is_over)  # type: ignore[arg-type]
+
+
 def test_a_parameter_that_waits_for_a_session_wants_one_declared() -> None:
     with pytest.raises(TypeError, match=r"wants a session in 'session', but declares none"):
         fl.run(get, ["a"], **QUIET)

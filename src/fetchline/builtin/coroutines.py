@@ -48,6 +48,11 @@ class LoopPool(Executor):
         self._thread = threading.Thread(target=self._main, name="fetchline-loop", daemon=True)
         self._thread.start()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has been shut down."""
+        return self._closed
+
     def _main(self) -> None:
         # Not asyncio.Runner: it waits for ever for a coroutine that swallows its cancellation.
         asyncio.set_event_loop(self._loop)

@@ -24,10 +24,10 @@ class Serial(Executor):
         if max_workers != 1:
             raise ValueError(f"the serial executor has one worker, not {max_workers!r}")
         self.max_workers = 1
-        self._closed = False
+        self.closed = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if self._closed:
+        if self.closed:
             raise RuntimeError("this serial executor has been shut down")
         future: Future[Any] = Future()
         try:
@@ -37,7 +37,7 @@ class Serial(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._closed = True
+        self.closed = True
 
 
 @hookimpl

@@ -53,6 +53,11 @@ class ThreadPool(Executor):
         self._queued = 0
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has been shut down."""
+        return self._closed
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         context = copy_context()
@@ -81,9 +86,7 @@ class ThreadPool(Executor):
     def _add(self, task: _Task) -> None:
         with self._lock:
             if self._closed:
-                raise RuntimeError(
-                    "this thread pool has been shut down; start another with fetchline.get_executor"
-                )
+                raise RuntimeError("this pool has been shut down; start another with fetchline.get_executor")
             self._put(task)
 
     def _put(self, task: _Task) -> None:

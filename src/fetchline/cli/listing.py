@@ -117,6 +117,7 @@ def _policies(fetcher: Fetcher[Any, Any, Any]) -> dict[str, str]:
 
 def _written(value: Any) -> str:
     """A policy as one writes it, without what it does not say."""
+    from fetchline.fetchers import shown_as
     from fetchline.retry import Try
 
     if isinstance(value, Try):
@@ -126,8 +127,7 @@ def _written(value: Any) -> str:
             if name == "retry" or getattr(value, name) != field.default
         }
         return f"Try({', '.join(f'{name}={_written(each)}' for name, each in said.items())})"
-    named = getattr(value, "__qualname__", None) if callable(value) else None
-    return named or getattr(value, "rates", None) or (str(value) if isinstance(value, str) else repr(value))
+    return getattr(value, "rates", None) or (value if isinstance(value, str) else shown_as(value))
 
 
 class _Bare:

@@ -60,7 +60,6 @@ class Schedule(Input):
         "_settled",
         "_timeouts",
         "_token",
-        "_unanswered",
         "_waits",
         "_weights",
         "concurrency",
@@ -81,8 +80,7 @@ class Schedule(Input):
         self.concurrency = limits.concurrency
         self.running = 0
         self.stopping: ErrorCode | None = None
-        self._cause: Any = None
-        self._unanswered: Any = None  # the last error of an outage
+        self._cause: Any = None  # of a stop; before one, the last error of an outage
         self.traffic = Traffic(limits) if limits.rates or limits.adaptive or limits.granted else None
         self._waits: Waits[Slot] = Waits()
         self._weights = Weights(limits.hold) if limits.hold < NEVER else None
@@ -130,7 +128,7 @@ class Schedule(Input):
         traffic = self.traffic
         if traffic is not None:
             if traffic.hopeless(now):
-                self.stop("unavailable", self._unanswered)
+                self.stop("unavailable", self._cause)
                 return None
             if not traffic.may_start(self.running, now):
                 return None
@@ -230,8 +228,8 @@ class Schedule(Input):
             return False
         excused, settled = self._tell_traffic(slot, verdict, now), self._settled
         begun = slot.began < NEVER
-        if excused:
-            self._unanswered = error
+        if excused and self.stopping is None:
+            self._cause = error
         troubles = self._end_attempt(slot, error, verdict, now, units)
         if self.stopping is not None and verdict.code in ("cancelled", "unknown_outcome"):
             # The driver ended it: it failed of the stop, not of itself.
@@ -433,9 +431,7 @@ class Schedule(Input):
         return self.traffic.failed(verdict, slot.index, slot.token, slot.began, now)
 
     def _end_attempt(self, slot: Slot, error: Any, verdict: Verdict, now: float, units: int) -> Troubles:
-        troubles = slot.troubles
-        if troubles is None:
-            troubles = slot.troubles = Troubles()
+        troubles = slot.troubles = slot.troubles or Troubles()
         slot.began = min(slot.began, now)  # a session may have been opening for it
         if not troubles.attempts:
             troubles.first = slot.began
@@ -496,10 +492,9 @@ class Schedule(Input):
         ``unanswered``: the function had been called, and a write may have arrived.
         """
         assert self.stopping is not None
-        if slot.troubles is None:
-            slot.troubles = Troubles()
-        if slot.troubles.attempts == 0 or slot.troubles.verdict is None:
+        troubles = slot.troubles = slot.troubles or Troubles()
+        if troubles.attempts == 0 or troubles.verdict is None:
             slot.value = self._cause
         lost = unanswered and not self.limits.idempotent
-        slot.troubles.verdict = Verdict("stop", "unknown_outcome" if lost else self.stopping)
+        troubles.verdict = Verdict("stop", "unknown_outcome" if lost else self.stopping)
         self._finish(slot, FAILED)

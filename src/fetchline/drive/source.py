@@ -284,10 +284,7 @@ class Source:
         return slot
 
     def _drain_inbox(self, now: float) -> None:
-        inbox = self.inbox
-        items = []
-        while inbox:
-            items.append(inbox.popleft())
+        items = [self.inbox.popleft() for _ in range(len(self.inbox))]
         if self.schedule.limits.dedupe is None:
             self.schedule.feed(items, now)
         else:
@@ -469,8 +466,7 @@ class Source:
         """End the attempts in flight where that can be done: coroutines and processes; whether there were any."""
         with self.lock:
             busy = [hand for hand in self.hands if hand.slot is not None]
-        ended = [hand.interrupt() for hand in busy]
-        return any(ended)
+        return any([hand.interrupt() for hand in busy])  # noqa: C419  # each of them, not up to the first
 
     def give_up(self) -> None:
         """Finish the attempts still in flight without their answers; their threads are abandoned."""

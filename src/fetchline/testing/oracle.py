@@ -56,6 +56,7 @@ class Oracle:
         self.written = 0 if limits.write_ahead else len(inputs)
         self.stop_code: ErrorCode | None = None
         self.cause: Any = None
+        self.unanswered: Any = None  # the last error of an outage
         self.cool_until = 0.0
         self.ramp = NEVER
         self.silent: set[int] = set()
@@ -332,6 +333,7 @@ class Oracle:
         excused = False
         if verdict.code in ("unavailable", "unknown_outcome"):
             excused = self.unheard(item, verdict, now)
+            self.unanswered = error if excused else self.unanswered
         elif kind != "throttled" and verdict.code not in ("timeout", "session"):
             self.heard(now)
         if kind == "retry" and excused:

@@ -178,7 +178,7 @@ class _Run:
         slot = self.schedule.lease(self.now)
         if slot is None:
             if self.oracle.hopeless(self.now) and self.schedule.stopping == "unavailable":
-                self.oracle.stopped("unavailable")
+                self.oracle.stopped("unavailable", self.oracle.unanswered)
             self.oracle.refused(self.now)
             return False
         self.live.append(self.oracle.started(slot, self.now))
