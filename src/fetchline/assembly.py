@@ -46,9 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger("fetchline")
 _LEAVE_S = 6.5  # longer than our own workers wait for a logout
-_HURRY_S = (
-    0.4  # after an interrupt, and where threads are stuck: control is back 1.5 s after it, with 1 s of grace
-)
+_HURRY_S = 0.4  # after an interrupt, and where threads are stuck: with 1 s of grace, control is back in 1.5 s
 _WHOLE = (list, tuple, range, Grid)
 
 

@@ -20,7 +20,7 @@ __all__ = ["ThreadPool"]
 
 _log = logging.getLogger("fetchline.session")
 _LOOK_S = 0.1
-_LEAVE_S = 5.0  # a logout that hangs is not waited for any longer
+_LEAVE_S = 6.0  # a logout that hangs is not waited for any longer; one in a process is left before that
 _numbers = itertools.count(1)
 _Task = Callable[[Worker], None]
 

@@ -33,7 +33,10 @@ class Exile:
         return sum(hand.shut_out > 0 and hand in self._source.hands for hand in self._hands)
 
     def sentence(self, hand: Hand, error: BaseException) -> float:
-        """Seconds for which a worker takes nothing after an error; 0 if it is not one of logging in."""
+        """Seconds for which a worker takes nothing after an error; 0 if it is not one of logging in.
+
+        Where it is the last of too many, the run is stopped.
+        """
         if not isinstance(error, SessionFailed):
             hand.shut_out = 0
             return 0.0

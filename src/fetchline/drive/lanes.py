@@ -280,7 +280,7 @@ class _Lane:
     def _crashed(self, process: Any, crash: WorkerCrashed) -> None:
         """The process died: the item it had begun is charged, the others go back."""
         was_idle = process.served and process.position == NOT_TAKEN
-        if was_idle or process.exit_code == LEFT:
+        if was_idle or (process.exit_code == LEFT and process.began == OPENING):
             # That is nobody's crash. A new one that dies while it is idle is not tried for ever.
             self._give_back(self.reported)
             self.size = 1

@@ -7,7 +7,7 @@ from functools import partial
 
 from fetchline.core.slots import Slot
 from fetchline.drive.gates import ThreadGate
-from fetchline.drive.hands import Hand, nobody
+from fetchline.drive.hands import Hand
 from fetchline.drive.source import Source
 from fetchline.interfaces import Worker
 from fetchline.worker.attempt import open_sync
@@ -75,5 +75,5 @@ def _serve(source: Source, worker: Worker) -> None:
     except BaseException as bug:  # a worker that dies silently would hang the run
         source.broke(bug)
     finally:
-        worker.abandon = nobody
+        worker.abandon = None
         source.leave(hand)

@@ -50,8 +50,8 @@ class Worker(ExitStack):
     Attributes:
         call: set by the source while it is served: have the worker look whether it is wanted. The executor
             calls it, from any thread, when a task finds no worker free.
-        abandon: set by the source while it is served: called from any thread when the worker is stuck in closing a
-            session, which is no attempt's fault. What it has in hand goes to others.
+        abandon: set where another can take its place: called from any thread when the worker is stuck in closing
+            a session, which is no attempt's fault. What it has in hand goes to others.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Worker(ExitStack):
         self.queue = queue
         self.wanted = wanted
         self.call: Callable[[], None] = _nothing
-        self.abandon: Callable[[], None] = _nothing
+        self.abandon: Callable[[], None] | None = None
 
 
 class LoopWorker(AsyncExitStack):

@@ -20,7 +20,7 @@ _log = logging.getLogger("fetchline.session")
 class Login:
     """A session of a loop, opened; counted, so that it is not closed under an attempt that still uses it.
 
-    ``worked`` says that an attempt has been served with it.
+    ``worked`` says that an attempt has been served with it, ``waited`` which attempts it was opened for.
     """
 
     __slots__ = (
@@ -33,11 +33,13 @@ class Login:
         "task",
         "users",
         "value",
+        "waited",
         "worked",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, call: Any) -> None:
         self._opener = (call.index, call.number)
+        self.waited = {self._opener}
         self.ready: asyncio.Future[None] = loop.create_future()
         self.value: Any = None
         self.users = 0
@@ -53,8 +55,9 @@ class Login:
         return (self.ready.done() and not self.is_open) or is_old(self.opened_at, max_age)
 
     def is_fresh_for(self, call: Any) -> bool:
-        """Whether it was opened for this attempt, or has served nobody: it may serve so many only."""
-        return not self.worked or self._opener == (call.index, call.number)
+        """Whether it was opened for this attempt; for one of several, if it has served none: it may serve so many."""
+        attempt = (call.index, call.number)
+        return attempt == self._opener or (not self.worked and attempt in self.waited)
 
     def leave(self) -> None:
         self.users -= 1
@@ -170,6 +173,7 @@ class LoopSessions:
             login.task = asyncio.create_task(login.keep(use, back_off_s(self._failed[use])))
             self._tasks.add(login.task)
             login.task.add_done_callback(self._tasks.discard)
+        login.waited.add((call.index, call.number))
         # Counted before it is ready: whoever is first may find it expired before the others have gone on.
         login.users += 1
         try:

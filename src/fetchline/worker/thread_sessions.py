@@ -68,7 +68,18 @@ class ThreadSessions:
 
     def _close(self, held: _Held) -> None:
         """Close a session in the middle of a run; the worker is left behind if that hangs."""
-        watch = threading.Timer(LEAVE_S, self._left)
+        closing, worker = _Closing(), self._worker
+
+        def left() -> None:
+            with closing.lock:  # what it does next must not be taken for what it is stuck in
+                if closing.over:
+                    return
+                what = "; its worker is left, and another takes its place" if worker.abandon else ""
+                _log.warning("session %r did not close within %g s%s", self._use.spec.name, LEAVE_S, what)
+                if worker.abandon:
+                    worker.abandon()
+
+        watch = threading.Timer(LEAVE_S, left)
         watch.daemon = True
         watch.start()
         try:
@@ -76,14 +87,8 @@ class ThreadSessions:
             held.close()
         finally:
             watch.cancel()
-
-    def _left(self) -> None:
-        _log.warning(
-            "session %r did not close within %g s; its worker is left, and another takes its place",
-            self._use.spec.name,
-            LEAVE_S,
-        )
-        self._worker.abandon()
+            with closing.lock:
+                closing.over = True
 
     def _open(self) -> _Held:
         use, worker = self._use, self._worker
@@ -109,6 +114,12 @@ class ThreadSessions:
             worker.kept["closes", use] = True
             worker.callback(_close_kept, worker, use)
         return held
+
+
+class _Closing:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.over = False
 
 
 class _Shared:
