@@ -115,6 +115,7 @@ _STOPS: Mapping[ErrorCode, str] = {
     "cancelled": "the run was stopped",
     "unknown_outcome": "the run was stopped while it was in flight, and nobody knows whether it arrived; that was",
     "deadline": "the run's deadline passed",
+    "throttled": "everybody was refused for longer than the fetcher's patience, and the run was stopped",
     "session": "nobody was let in any more, and the run was stopped",
     "unavailable": "nobody got an answer for longer than the fetcher's patience, and the run was stopped",
 }
@@ -153,7 +154,7 @@ def to_result(
         # An error of the item's own, or the one that everything was stopped for.
         of = (
             f": {type(value).__name__}: {text_of(value)}"
-            if value is not None and (not attempts or verdict.code in ("session", "unavailable"))
+            if value is not None and (not attempts or verdict.code in ("session", "unavailable", "throttled"))
             else ""
         )
         error = FetchlineError(f"{why} {how}{of}")

@@ -293,3 +293,37 @@ def test_a_write_whose_session_was_still_opening_at_a_stop_has_not_been_sent(
         assert slot.troubles is not None and slot.troubles.verdict is not None
         code = "deadline" if idempotent or opening else "unknown_outcome"
         assert (slot.troubles.verdict.code, slot.ended - slot.began) == (code, 0.0 if opening else 3.0)
+
+
+def test_a_server_that_refuses_everybody_for_longer_than_patience_ends_the_run() -> None:
+    """Not each item in turn: its quota may be used up for the day."""
+    schedule = Schedule(Limits(1, patience=300.0))
+    schedule.feed(range(1000), 0.0)
+    now = 0.0
+    while schedule.stopping is None and now < 2000:
+        _failed(schedule, Verdict("throttled", "throttled", 100.0), now)
+        now += 100.0
+    assert (schedule.stopping, now) == ("throttled", 500.0)
+    assert schedule.finished
+
+
+def test_an_answer_between_refusals_keeps_a_run_going() -> None:
+    schedule = Schedule(Limits(1, patience=300.0))
+    schedule.feed(range(100), 0.0)
+    for now in range(0, 5000, 100):
+        if now % 300 == 200:
+            slot = schedule.lease(float(now))
+            assert slot is not None and schedule.succeed(slot, slot.token, "value", float(now))
+        else:
+            _failed(schedule, Verdict("throttled", "throttled", 100.0), float(now))
+    assert schedule.stopping is None
+
+
+def test_whoever_is_being_served_meanwhile_is_not_cut_off() -> None:
+    schedule = Schedule(Limits(3, patience=300.0))
+    schedule.feed(range(100), 0.0)
+    served, *refused = [slot for _ in range(3) if (slot := schedule.lease(0.0)) is not None]
+    for slot, now in zip(refused, (0.0, 400.0), strict=True):
+        schedule.fail(slot, slot.token, "busy", Verdict("throttled", "throttled", 100.0), now)
+    assert schedule.stopping is None
+    assert schedule.succeed(served, served.token, "value", 500.0)

@@ -212,9 +212,8 @@ class Schedule(Input):
         slot.token = 0
         slot.value = value
         slot.ended = now
-        if slot.troubles is not None:
-            slot.troubles.attempts += 1
-            slot.troubles.verdict = None
+        if (troubles := slot.troubles) is not None:
+            troubles.attempts, troubles.verdict = troubles.attempts + 1, None
         self.running -= units
         self._settled += 1
         self.done.append(slot)
@@ -232,13 +231,14 @@ class Schedule(Input):
             self._cause = error
         troubles = self._end_attempt(slot, error, verdict, now, units)
         if self.stopping is not None and verdict.code in ("cancelled", "unknown_outcome"):
-            # The driver ended it: it failed of the stop, not of itself.
-            self._cancel(slot, unanswered=begun)
+            self._cancel(slot, unanswered=begun)  # the driver ended it: it failed of the stop, not of itself
             return True
         if excused and verdict.kind == "retry":
             self._hold_uncharged(slot, troubles, replace(verdict, delay=0.0), now)
         else:
             self._decide(slot, troubles, verdict, now)
+        if verdict.kind == "throttled" and self.traffic is not None and self.traffic.shut(self.running, now):
+            self.stop(verdict.code, error)
         if self._lockout.is_complete(verdict, error, settled, self._settled):
             self.stop("session", error)
         return True

@@ -83,6 +83,7 @@ class Traffic:
         "_most",
         "_patience",
         "_ramp",
+        "_refused_at",
         "cooled_s",
         "gate",
         "level",
@@ -106,6 +107,7 @@ class Traffic:
         self._patience = limits.patience
         self._ramp = NEVER
         self._barred_at: float | None = None
+        self._refused_at: float | None = None  # the first of the refusals that no answer came between
 
     @property
     def allowed(self) -> float:
@@ -128,6 +130,10 @@ class Traffic:
         """Whether there has been no answer for longer than anybody has patience for."""
         outage = self.outage
         return outage is not None and outage.since is not None and now - outage.since >= self._patience
+
+    def shut(self, running: int, now: float) -> bool:
+        """Whether everybody has been refused for longer than anybody has patience for; not one that is at work."""
+        return not running and self._refused_at is not None and now - self._refused_at > self._patience
 
     def may_start(self, running: int, now: float) -> bool:
         """Whether another attempt may start, beside so many in flight."""
@@ -188,6 +194,7 @@ class Traffic:
         self.refused += verdict.code == "throttled"
         if verdict.kind == "throttled":
             self.cool_down(now, now + verdict.delay)
+            self._refused_at = now if self._refused_at is None else self._refused_at
         if self.level is not None and self.tempo is not None:
             if down or verdict.code == "timeout":
                 self.level.overloaded(token, now)
@@ -214,6 +221,7 @@ class Traffic:
         self._ramp = 1 if self._most > 1 else NEVER
 
     def _answered(self, now: float) -> None:
+        self._refused_at = None
         if self.outage is not None and (since := self.outage.answered()) is not None:
             self.outage_s += now - since
             self._slow_start()

@@ -57,6 +57,7 @@ class Oracle:
         self.stop_code: ErrorCode | None = None
         self.cause: Any = None
         self.unanswered: Any = None  # the last error of an outage
+        self.refused_at = NEVER
         self.cool_until = 0.0
         self.ramp = NEVER
         self.silent: set[int] = set()
@@ -169,6 +170,7 @@ class Oracle:
 
     def heard(self, now: float) -> None:
         """The other side has answered."""
+        self.refused_at = NEVER
         self.silent.clear()
         if self.down_since < NEVER:
             self.down_since = NEVER
@@ -330,6 +332,7 @@ class Oracle:
         until = now + verdict.delay
         if kind == "throttled":
             self.cooled(now, until)
+            self.refused_at = min(self.refused_at, now)
         excused = False
         if verdict.code in ("unavailable", "unknown_outcome"):
             excused = self.unheard(item, verdict, now)
@@ -360,6 +363,8 @@ class Oracle:
         self._go_on(item, again, until, verdict.code)
         if kind == "stop":
             self.stopped("cancelled", error)
+        if kind == "throttled" and not self.units and now - self.refused_at > limits.patience:
+            self.stopped(verdict.code, error)
 
     def crashed(self, item: Item, error: Any, verdict: Verdict, now: float) -> None:
         item.error = error
