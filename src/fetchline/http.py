@@ -44,6 +44,7 @@ UNDECODABLE: Final = Verdict("retry", "undecodable")
 _WRONG = frozenset({400, 401, 403, 404, 405, 410, 422})
 _TELLING = ("content-type", "date", "retry-after", "server", "www-authenticate", "x-request-id")
 _CREDENTIAL = re.compile("auth|cookie|credential|key|passw|secret|session|sign|token", re.IGNORECASE)
+_SECRET = re.compile("auth|credential|key$|passw|secret|sign|token", re.IGNORECASE)  # a parameter of a query
 _PORTS = {"http": 80, "https": 443}
 _BODY = 500
 _PIECE = 1 << 16
@@ -87,6 +88,8 @@ class BodyTooLarge(FetchlineError):
     >>> BodyTooLarge("http://127.0.0.1/x", 1000, "max_bytes")
     BodyTooLarge('the answer of http://127.0.0.1/x is larger than max_bytes=1000')
     """
+
+    _fetchline_arrived = True  # a write has, whatever was the matter with its answer; see fetchline.verdict
 
     def __init__(self, url: str, limit: int, option: str) -> None:
         self.url, self.limit, self.option = without_password(url), limit, option
@@ -338,10 +341,11 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def without_password(url: str) -> str:
-    """The address without user and password.
+    """The address, for people: without user and password, nor what looks like one in its query.
 
-    >>> without_password("http://me:secret@127.0.0.1:80/x")
-    'http://127.0.0.1:80/x'
+    >>> without_password("http://me:secret@127.0.0.1:80/x?apikey=123&symbol=A")
+    'http://127.0.0.1:80/x?apikey=***&symbol=A'
     """
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    query = re.sub("([^&=]*)=[^&]*", lambda m: f"{m[1]}=***" if _SECRET.search(m[1]) else m[0], parts.query)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query))

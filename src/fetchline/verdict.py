@@ -353,9 +353,9 @@ def _decides(policy: Try) -> bool:
 
 def _has_arrived(error: BaseException) -> bool:
     """Whether a write has, whatever came back, or was made of it."""
-    return not isinstance(error, NoData) and (
-        isinstance(error, WrongAnswer) or getattr(error, _ARRIVED, False)
-    )
+    if isinstance(error, NoData):
+        return False
+    return isinstance(error, WrongAnswer) or any(getattr(one, _ARRIVED, False) for one in _chain(error))
 
 
 def _may_have_arrived(error: BaseException, verdict: Verdict | None) -> bool:
@@ -371,5 +371,5 @@ def _may_have_arrived(error: BaseException, verdict: Verdict | None) -> bool:
     names = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if names & _UNSENT and not names & _LOST:
         return False
-    lost = verdict is not None and verdict.code == "unavailable"
+    lost = verdict is not None and verdict.code in ("unavailable", "undecodable")
     return lost or any(isinstance(one, AttemptTimeout) or _is_of_connection(one) for one in chain)

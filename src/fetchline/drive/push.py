@@ -115,6 +115,7 @@ class Pusher:
         self.answers: deque[_Answer] = deque()
         self.idle: list[_PushHand] = []
         self.busy: set[_PushHand] = set()
+        self.until = 0.0  # the lane rests, for it could not log in
         self.alone: tuple[_PushHand, Slot] | None = None
         self.crowd = False  # the last of several that went down together must not be taken for a lone one
 
@@ -129,13 +130,14 @@ class Pusher:
             while True:
                 while self.answers:
                     self._take(*self.answers.popleft())
-                if self._start():
+                nap = self.until - source.clock()
+                if source.is_over() if nap > 0 else self._start():
                     rouse(self.run_id)
                     if all(source.left(hand) for hand in self.busy):
                         return
                 if not self.busy and self._is_wanted():
                     return
-                self.gate.wait()
+                self.gate.wait(nap if nap > 0 else -1)
         except BaseException as bug:  # a pusher that dies silently would hang the run
             source.broke(bug)
         finally:
@@ -285,7 +287,10 @@ class Pusher:
             refused.__cause__ = error
             fine, value, verdict = False, refused, source.program.judge.lost_value()
         if fine:
+            hand.shut_out = 0
             return source.done(hand, slot, token, value)
+        if self.lane is not None:
+            self.until = max(self.until, source.clock() + source.exile.sentence(hand, value))
         return source.failed(hand, slot, token, value, verdict)
 
     def _failed(self, hand: Hand, slot: Slot, token: int, error: BaseException) -> Slot | None:
@@ -346,7 +351,7 @@ def _attempt_some(run_id: str, source: Source, hand: Hand, slot: Slot, token: in
             hand.shut_out = 1  # it gets no other slot for it
             source.failed(hand, following, token, error)
             hand.shut_out = 0
-            rest(run_id)
+            rest(run_id, error)
             return None
         following = source.done(hand, following, token, value)
         if following is not None:

@@ -327,13 +327,12 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
     if use is not None and not program.middleware and use.spec.scope != "attempt":
 
         async def make_with_session(call: Any) -> Any:
-            login = sessions.peek(use) or await _log_in(sessions, use, call)
+            login = sessions.peek(use, call) or await _log_in(sessions, use, call)
             extra = {} if use.parameter is None else {use.parameter: login.value}
             try:
                 value = finish(call, await bound(call, extra))
                 if value.__class__ is Answers and value.judge(program, call, fresh=login.is_fresh_for(call)):
                     sessions.renew(use, login)
-                login.worked = True
                 return value
             except Exception as error:
                 if use.is_expired(error):
@@ -354,7 +353,7 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                 if use.spec.scope == "attempt":
                     own = LoopSessions()
                     stack.push_async_callback(own.close)
-                login = own.peek(use) or await _log_in(own, use, call)
+                login = own.peek(use, call) or await _log_in(own, use, call)
                 stack.callback(login.leave)
                 if use.parameter is not None:
                     extra[use.parameter] = login.value
@@ -363,10 +362,8 @@ def open_async(program: Program, sessions: LoopSessions) -> Callable[[Any], Awai
                     value = finish(call, await bound(call, extra))
                 fresh = login is not None and login.is_fresh_for(call)
                 useless = _is_useless(program, call, value, fresh=fresh)
-                if use is not None and login is not None:
-                    login.worked = True
-                    if useless:
-                        own.renew(use, login)
+                if useless and use is not None and login is not None:
+                    own.renew(use, login)
                 return value
             except Exception as error:
                 if use is not None and login is not None and use.is_expired(error):

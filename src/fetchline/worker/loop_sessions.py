@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -16,14 +17,18 @@ __all__ = ["Login", "LoopSessions"]
 
 _log = logging.getLogger("fetchline.session")
 
+_HEAD_START_S = 0.25
+
 
 class Login:
     """A session of a loop, opened; counted, so that it is not closed under an attempt that still uses it.
 
-    ``worked`` says that an attempt has been served with it, ``waited`` which attempts it was opened for.
+    One that takes the place of another is at first for the attempt alone that asked first: if that is refused, it is
+    the item's fault, for the session may be good for so many requests and cannot have been used up.
     """
 
     __slots__ = (
+        "_alone",
         "_leave",
         "_opener",
         "is_open",
@@ -33,20 +38,17 @@ class Login:
         "task",
         "users",
         "value",
-        "waited",
-        "worked",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, call: Any) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: Any, *, again: bool) -> None:
         self._opener = (call.index, call.number)
-        self.waited = {self._opener}
+        self._alone: asyncio.Event | None = asyncio.Event() if again else None
         self.ready: asyncio.Future[None] = loop.create_future()
         self.value: Any = None
         self.users = 0
         self.opened_at = float("inf")
         self.is_open = False
         self.stale = False
-        self.worked = False
         self._leave = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -55,11 +57,29 @@ class Login:
         return (self.ready.done() and not self.is_open) or is_old(self.opened_at, max_age)
 
     def is_fresh_for(self, call: Any) -> bool:
-        """Whether it was opened for this attempt; for one of several, if it has served none: it may serve so many."""
-        attempt = (call.index, call.number)
-        return attempt == self._opener or (not self.worked and attempt in self.waited)
+        """Whether it was opened for this attempt."""
+        return self._opener == (call.index, call.number)
+
+    def is_for(self, call: Any) -> bool:
+        """Whether the attempt may use it, or has to ``wait_for_first``."""
+        return self._alone is None or self.is_fresh_for(call)
+
+    async def wait_for_first(self) -> None:
+        """Wait until the first attempt has ended, or has had its head start."""
+        alone = self._alone
+        if alone is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(alone.wait(), _HEAD_START_S)
+            self._alone = None
 
     def leave(self) -> None:
+        """An attempt has ended that used it."""
+        if self._alone is not None:
+            self._alone.set()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """One attempt less waits for it, or uses it."""
         self.users -= 1
         if self.stale and self.users == 0:
             self._leave.set()
@@ -148,12 +168,13 @@ class LoopSessions:
     def __init__(self) -> None:
         self._open: dict[SessionUse, Login] = {}
         self._failed: Counter[SessionUse] = Counter()  # logins in a row
+        self._expired: set[SessionUse] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def peek(self, use: SessionUse) -> Login | None:
-        """Give the session as ``get`` does, if it is open and not too old; None: it is not."""
+    def peek(self, use: SessionUse, call: Any) -> Login | None:
+        """Give the session as ``get`` does, if that needs no waiting; None: it does."""
         login = self._open.get(use)
-        if login is None or not login.is_open or login.is_over(use.spec.max_age):
+        if login is None or not login.is_open or login.is_over(use.spec.max_age) or not login.is_for(call):
             return None
         login.users += 1
         return login
@@ -169,11 +190,10 @@ class LoopSessions:
             login = None
             self._failed[use] += over
         if login is None:
-            login = self._open[use] = Login(asyncio.get_running_loop(), call)
+            login = self._open[use] = Login(asyncio.get_running_loop(), call, again=use in self._expired)
             login.task = asyncio.create_task(login.keep(use, back_off_s(self._failed[use])))
             self._tasks.add(login.task)
             login.task.add_done_callback(self._tasks.discard)
-        login.waited.add((call.index, call.number))
         # Counted before it is ready: whoever is first may find it expired before the others have gone on.
         login.users += 1
         try:
@@ -187,12 +207,17 @@ class LoopSessions:
                 self._failed[use] += getattr(error, "reason", "") not in ("unreachable", "throttled")
             raise
         self._failed[use] = 0
+        if not login.is_for(call):
+            login.let_go()
+            await login.wait_for_first()
+            return self.peek(use, call) or await self.get(use, call)
         return login
 
     def renew(self, use: SessionUse, login: Login) -> None:
         """A login is no longer valid: the next attempt opens another; told twice, it is one new login."""
         if self._open.get(use) is login:
             del self._open[use]
+            self._expired.add(use)
         login.end()
 
     async def close(self) -> None:

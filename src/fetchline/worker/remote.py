@@ -104,13 +104,18 @@ def perform(
     return place.call(call)
 
 
-def rest(run_id: str) -> None:
+def rest(run_id: str, error: SessionFailed) -> None:
     """Have this thread wait after a login that failed, at most until the run is over.
 
     It is idle sooner than those that can log in, and would be given all their calls.
     """
     place: _Place = _here.__dict__[run_id]
-    place.over.wait(back_off_s(place.shut_out))
+    with _lock:
+        is_alone = all(other.shut_out for other in _places.get(run_id, ()))
+    if not (
+        is_alone and error.reason in ("unreachable", "throttled")
+    ):  # an outage and a cooldown have their own pace
+        place.over.wait(back_off_s(place.shut_out))
 
 
 def rouse(run_id: str) -> None:
@@ -145,7 +150,7 @@ def perform_pickled(run_id: str, blob: bytes, payload: bytes) -> bytes:
         value = perform(run_id, program, None, call)
     except Exception as error:
         if isinstance(error, SessionFailed):
-            rest(run_id)
+            rest(run_id, error)
         return dump_value(failure(program, error, call))
     return success(program, value, dump_value)
 

@@ -60,6 +60,16 @@ class Errors(HTTPHooks):
         assert (failure.error_code, failure.attempts) == ("unknown_outcome", 1), failure
         assert origin.count(path) == 1
 
+    @pytest.mark.parametrize("path", ["/garbled", "/bytes/5000"])
+    def test_a_write_whose_answer_cannot_be_read_is_not_sent_again(
+        self, face: Face, origin: Origin, path: str
+    ) -> None:
+        """It has been answered."""
+        options = {"base_url": origin.url, "max_bytes": 1000}
+        policies = {"retry": fl.Try(retry=3, sleep=0), "idempotent": False}
+        assert failed(face.run([path], options, policies=policies)).error_code == "unknown_outcome"
+        assert origin.count(path) == 1
+
     def test_a_write_that_found_no_connection_is_tried_again(self, face: Face) -> None:
         with Origin() as gone:
             pass
@@ -97,6 +107,13 @@ class Errors(HTTPHooks):
         error = failed(face.run([f"{address}/status/404"])).error
         assert isinstance(error, HTTPFailure)
         assert error.url == f"{origin.url}/status/404"
+        assert "hunter2" not in repr((error, str(error), vars(error)))
+
+    def test_an_error_does_not_tell_what_is_secret_in_the_query(self, face: Face, origin: Origin) -> None:
+        path = f"{origin.url}/status/404?api_key=hunter2&text=A"
+        error = failed(face.run([path], key=lambda item: "A")).error
+        assert isinstance(error, HTTPFailure)
+        assert error.url == f"{origin.url}/status/404?api_key=***&text=A"
         assert "hunter2" not in repr((error, str(error), vars(error)))
 
 
