@@ -215,11 +215,11 @@ def test_a_desk_is_not_stormed_from_the_processes_of_others(log: Log) -> None:
         log.note("knock")
         raise RuntimeError("wrong password")
 
-    fetcher = fl.Fetcher.of(get, session=refused, retry=fl.Try(retry=3, sleep=0.05))
+    fetcher = fl.Fetcher.of(get, session=refused, retry=fl.Try(retry=2, sleep=0.05))
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         batch = fl.run(fetcher, range(2000), executor=pool, progress=None)
     assert batch.summary.codes["session"] == 2000
-    assert log.count("knock") <= 100
+    assert log.count("knock") <= 40
 
 
 def test_a_desk_that_shuts_in_the_middle_is_not_stormed_by_a_chunk_of_items(tmp_path: Path) -> None:
@@ -554,8 +554,7 @@ def test_a_logout_that_hangs_does_not_keep_the_run_from_ending(workers: Lane, lo
 
 
 @pytest.mark.parametrize("name", ["thread", "process", "pool"])
-@pytest.mark.parametrize("policies", [{}, {"timeout": 0.5, "idempotent": False}], ids=["read", "write"])
-def test_a_logout_that_hangs_in_the_middle_costs_no_item(name: str, policies: Any, log: Log) -> None:
+def test_a_logout_that_hangs_in_the_middle_costs_no_item(name: str, log: Log) -> None:
     """Not even a write, whose attempt has long ended then: the worker is left, and another takes its place."""
 
     def use(n: int, *, session: Any = fl.injected) -> int:
@@ -567,9 +566,10 @@ def test_a_logout_that_hangs_in_the_middle_costs_no_item(name: str, policies: An
     spec = fl.SessionSpec(name="hangs", factory=lambda: HangingLogout(log), expired=(LookupError,))
     with lane_of(name, 2) as lane:
         try:
-            batch = lane.run(lane.fetcher(use, session=spec, **policies), range(20))
+            fetcher = lane.fetcher(use, session=spec, timeout=0.5, idempotent=False)
+            batch = lane.run(fetcher, range(20))
             assert batch.values == list(range(20)), batch
-            assert batch.summary.wall_s < 12
+            assert batch.summary.wall_s < 25  # about five seconds, twice; not thirty, twice
             assert log.count("open") >= 2 and log.count("use") == 21
         finally:
             log.note("go")
