@@ -438,7 +438,8 @@ class Run:
         self, host: LoopHost, worker: LoopWorker, pool: Any, clerk: ThreadPoolExecutor | None
     ) -> None:
         try:
-            await host.end()
+            # A process that is ended in the middle of an attempt does not log out.
+            await host.end(at_once=self.program.session is None or not self.crew.spec.piped)
         except BaseException:
             self.source.give_up()  # nobody takes their answers any more
             raise

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -573,6 +574,67 @@ def test_a_logout_that_hangs_in_the_middle_costs_no_item(name: str, log: Log) ->
             assert log.count("open") >= 2 and log.count("use") == 21
         finally:
             log.note("go")
+
+
+@pytest.mark.parametrize("expires", [True, False])
+def test_ctrl_c_ends_a_logout_that_hangs_in_the_callers_own_thread(expires: bool) -> None:
+    class Hangs:
+        used = 0
+
+        def __enter__(self) -> Hangs:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            time.sleep(30)
+
+    def use(n: int, *, session: Any = fl.injected) -> int:
+        session.used += 1
+        if expires and session.used == 3:
+            raise LookupError
+        return n
+
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    began = time.monotonic()
+    try:
+        spec = fl.SessionSpec(name="hangs", factory=Hangs, expired=(LookupError,))
+        with pytest.raises(fl.BatchInterrupted) as caught:
+            fl.run(fl.Fetcher.of(use, session=spec), range(4), executor="serial", progress=None)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 10
+    assert caught.value.batch.n_succeeded == (2 if expires else 4)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_stream_that_is_left_half_way_logs_out_in_processes_too(is_async: bool, log: Log) -> None:
+    @contextlib.contextmanager
+    def login() -> Iterator[None]:
+        log.note("open")
+        yield
+        log.note("close")
+
+    async def use_async(n: int, *, session: Any = fl.injected) -> int:
+        await asyncio.sleep(0.01)
+        return n
+
+    def use(n: int, *, session: Any = fl.injected) -> int:
+        time.sleep(0.01)
+        return n
+
+    function: Any = use_async if is_async else use
+    fetcher = fl.Fetcher.of(function, session=login)
+
+    async def main() -> None:
+        async with contextlib.aclosing(
+            fl.astream(fetcher, range(1000), executor="process", workers=2)
+        ) as stream:
+            async for result in stream:
+                if result.index == 60:
+                    break
+
+    asyncio.run(main())
+    assert 1 <= log.count("open") == log.count("close")
 
 
 @pytest.mark.parametrize("name", ["thread", "process"])

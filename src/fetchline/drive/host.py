@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fetchline.core.slots import Slot
@@ -197,13 +197,13 @@ class Host(_Desk):
         Raises:
             Interrupted: Ctrl-C; what was finished is in the sink, the rest is cancelled.
         """
-        with self._stack:
+        with self._closing():
             for _ in self._results():
                 raise AssertionError("a run hands nothing out")
 
     def stream(self) -> Generator[list[Slot], None, None]:
         """Hand out slots, some at a time; they count against the window until the next ones are asked for."""
-        with self._stack:
+        with self._closing():
             try:
                 yield from self._results()
             finally:
@@ -212,6 +212,21 @@ class Host(_Desk):
                     self.source.stop()
                 while not self._settle_once():
                     pass
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Close what attempts here have kept; Ctrl-C ends a logout that hangs."""
+        try:
+            yield
+        finally:
+            with self.signals:
+                self.signals.raising = True
+                try:
+                    self._stack.close()
+                except KeyboardInterrupt:
+                    self.signals.count += 1
+                finally:
+                    self.signals.raising = False
 
     def step(self) -> tuple[list[Slot], bool]:
         """Keep and write what is finished; ``(slots to hand out, whether that was all)``."""
@@ -399,9 +414,10 @@ class LoopHost(_Desk):
             if not (book.settle(gathered, written) or was_writing):
                 return
 
-    async def end(self) -> None:
-        """Stop at once: the caller's task was cancelled, or it left the stream."""
-        self.grace = 0.0
+    async def end(self, *, at_once: bool) -> None:
+        """Stop: the caller's task was cancelled, or it left the stream."""
+        if at_once:
+            self.grace = 0.0
         if not self.source.schedule.finished:
             self.source.stop()
         while True:

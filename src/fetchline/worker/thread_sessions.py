@@ -74,7 +74,9 @@ class ThreadSessions:
             with closing.lock:  # what it does next must not be taken for what it is stuck in
                 if closing.over:
                     return
-                what = "; its worker is left, and another takes its place" if worker.abandon else ""
+                what = (
+                    "; its worker is left, and what it has in hand goes to another" if worker.abandon else ""
+                )
                 _log.warning("session %r did not close within %g s%s", self._use.spec.name, LEAVE_S, what)
                 if worker.abandon:
                     worker.abandon()
