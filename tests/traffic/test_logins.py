@@ -349,10 +349,8 @@ def test_a_loop_of_a_process_that_cannot_log_in_leaves_the_work_to_others(log: L
     async def only_one() -> AsyncIterator[None]:
         log.note("login", os.getpid())
         if log.lines()[0][1] == os.getpid():
-            while log.count("work") == 0:
-                await asyncio.sleep(
-                    0.01
-                )  # else an item might come to this one three times, and to nobody else
+            # Else an item might come to this one three times, and to nobody else.
+            await asyncio.to_thread(log.wait_for, "work")
             raise RuntimeError("not this one")
         yield
 

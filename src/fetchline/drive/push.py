@@ -135,7 +135,8 @@ class Pusher:
                     rouse(self.run_id)
                     if all(source.left(hand) for hand in self.busy):
                         return
-                if not self.busy and self._is_wanted():
+                # While the lane rests, one that is to be tried alone may still be in hand.
+                if not self.busy and self.alone is None and self._is_wanted():
                     return
                 self.gate.wait(nap if nap > 0 else -1)
         except BaseException as bug:  # a pusher that dies silently would hang the run

@@ -111,11 +111,10 @@ def rest(run_id: str, error: SessionFailed) -> None:
     """
     place: _Place = _here.__dict__[run_id]
     with _lock:
-        is_alone = all(other.shut_out for other in _places.get(run_id, ()))
-    if not (
-        is_alone and error.reason in ("unreachable", "throttled")
-    ):  # an outage and a cooldown have their own pace
-        place.over.wait(back_off_s(place.shut_out))
+        nobody_is_in = all(other.shut_out for other in _places.get(run_id, ()))
+    if nobody_is_in and error.reason in ("unreachable", "throttled"):
+        return  # an outage and a cooldown have their own pace
+    place.over.wait(back_off_s(place.shut_out))
 
 
 def rouse(run_id: str) -> None:

@@ -68,18 +68,18 @@ class ThreadSessions:
 
     def _close(self, held: _Held) -> None:
         """Close a session in the middle of a run; the worker is left behind if that hangs."""
-        closing, worker = _Closing(), self._worker
+        lock, abandon = threading.Lock(), self._worker.abandon
 
         def left() -> None:
-            with closing.lock:  # what it does next must not be taken for what it is stuck in
-                if closing.over:
+            with lock:  # what it does next must not be taken for what it is stuck in
+                if watch.finished.is_set():
                     return
                 what = (
-                    "; its worker is left, and what it has in hand goes to another" if worker.abandon else ""
+                    "" if abandon is None else "; its worker is left, and what it has in hand goes to another"
                 )
                 _log.warning("session %r did not close within %g s%s", self._use.spec.name, LEAVE_S, what)
-                if worker.abandon:
-                    worker.abandon()
+                if abandon is not None:
+                    abandon()
 
         watch = threading.Timer(LEAVE_S, left)
         watch.daemon = True
@@ -88,9 +88,8 @@ class ThreadSessions:
             held.expire()
             held.close()
         finally:
-            watch.cancel()
-            with closing.lock:
-                closing.over = True
+            with lock:
+                watch.cancel()
 
     def _open(self) -> _Held:
         use, worker = self._use, self._worker
@@ -116,12 +115,6 @@ class ThreadSessions:
             worker.kept["closes", use] = True
             worker.callback(_close_kept, worker, use)
         return held
-
-
-class _Closing:
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.over = False
 
 
 class _Shared:
